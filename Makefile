@@ -1,0 +1,61 @@
+# Spate: build, run, test. "make run" and "make test" are all that a newcomer needs.
+SHELL := /bin/bash
+export CGO_ENABLED = 0
+GO ?= go
+FUZZTIME ?= 10s
+SEED ?= $(shell date +%s)
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: build run test unit race compat kill lint fuzz crash bench check clean
+
+build: ## bin/spate, one static binary
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/spate ./cmd/spate
+
+run: build ## a broker on the defaults: PLAINTEXT://127.0.0.1:9092, data in ./data
+	bin/spate broker
+
+test: unit race kill compat ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
+
+unit: build
+	$(GO) test ./...
+	cd tools && $(GO) test ./tidy
+
+race: | gcc
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+gcc: # the race detector needs a C compiler
+	@command -v gcc >/dev/null || { apt-get update -q && apt-get install -y -q gcc libc6-dev; }
+.PHONY: gcc
+
+kill: build ## kill -9 under load, real broker, real clients
+	cd tools && $(GO) test -count=1 -v ./chaos -seed $(SEED)
+
+compat: build ## unmodified clients and Kafka's own tools against the real binary
+	cd tools && $(GO) test -count=1 -timeout 30m ./compat/...
+
+crash: build ## power cuts on a loop device; needs root
+	cd tools && $(GO) test -count=1 -v -tags crash -run PowerCut ./chaos -seed $(SEED)
+
+lint: bin/staticcheck ## gofmt, vet, staticcheck, and the rules of tools/tidy
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./... && cd tools && $(GO) vet ./... && $(GO) vet -tags crash ./chaos
+	bin/staticcheck ./... && cd tools && ../bin/staticcheck ./...
+	cd tools && $(GO) run ./tidy ..
+
+bin/staticcheck: tools/go.mod
+	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+bench: build ## side by side with Apache Kafka; writes BENCHMARKS.md
+	$(GO) run ./bench/sidebyside -out BENCHMARKS.md
+
+check: lint test ## what must pass before a commit
+
+clean:
+	rm -rf bin

@@ -1,0 +1,263 @@
+// Command sidebyside runs Spate and Apache Kafka in turn on this machine under the same workloads and writes
+// BENCHMARKS.md: medians, spreads and ratios, with the machine, the versions and the settings they were taken with.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"spate/bench"
+	"spate/internal/proc"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 3, "how often each broker is started and measured; odd, for a median")
+	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
+	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
+	out := flag.String("out", "BENCHMARKS.md", "the file to write")
+	flag.Parse()
+	if err := run(*rounds, *scale, *recoverGB, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "sidebyside:", err)
+		os.Exit(1)
+	}
+}
+
+// broker is one of the two under test.
+type broker struct {
+	name       string
+	durability string // what an acknowledgement means in this run, for the report
+	start      func(dir string) (*running, error)
+}
+
+type running struct {
+	bench.Target
+	startup time.Duration
+	kill    func()
+	stop    func() error
+}
+
+// kafkaPort is outside the usual ephemeral range; Kafka's controller takes the next one.
+const kafkaPort = 29392
+
+func startKafka(dir string) (*running, error) {
+	k, err := proc.StartKafka(dir, kafkaPort, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &running{bench.Target{Bootstrap: k.Bootstrap, PID: k.PID}, k.Startup, k.Kill, k.Stop}, nil
+}
+
+func startSpate(durability string) func(dir string) (*running, error) {
+	return func(dir string) (*running, error) {
+		began := time.Now()
+		b, err := proc.Start(
+			proc.Options{
+				DataDir: filepath.Join(dir, "data"),
+				Set:     map[string]string{"spate.ack.durability": durability},
+			},
+		)
+		if err != nil {
+			return nil, err
+		}
+		return &running{bench.Target{Bootstrap: b.Bootstrap, PID: b.PID}, time.Since(began), b.Kill, b.Stop}, nil
+	}
+}
+
+// results are the samples of one broker: row → one value a round.
+type results map[string][]float64
+
+func (r results) add(row string, value float64) { r[row] = append(r[row], value) }
+
+func run(rounds int, scale, recoverGB float64, out string) error {
+	if _, err := proc.Jars(); err != nil {
+		return err
+	}
+	brokers := []broker{
+		{"Spate", "page cache (spate.ack.durability=page-cache)", startSpate("page-cache")},
+		{"Apache Kafka", "page cache (its default)", startKafka},
+		{"Spate, durable acks", "flushed to disk (the default)", startSpate("flush")},
+	}
+	all := make([]results, len(brokers))
+	for i := range all {
+		all[i] = results{}
+	}
+	began := time.Now()
+	for round := range rounds {
+		for i := range brokers {
+			n := i
+			if round%2 == 1 { // A B C, C B A, A B C: drift of the machine weighs on all alike
+				n = len(brokers) - 1 - i
+			}
+			fmt.Printf(
+				"%7s round %d of %d: %s\n",
+				time.Since(began).Round(time.Second),
+				round+1,
+				rounds,
+				brokers[n].name,
+			)
+			if err := measureBroker(brokers[n], scale, all[n]); err != nil {
+				return fmt.Errorf("%s: %w", brokers[n].name, err)
+			}
+		}
+	}
+	for n, b := range brokers[:2] {
+		fmt.Printf(
+			"%7s restart of %s after kill -9 with %g GB\n",
+			time.Since(began).Round(time.Second),
+			b.name,
+			recoverGB,
+		)
+		if err := measureRecovery(b, recoverGB, rounds, all[n]); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+	}
+	return writeReport(out, rounds, scale, recoverGB, brokers, all)
+}
+
+const (
+	partitions  = 6
+	recordBytes = 1024
+	largeBatch  = 680 << 10
+	smallBatch  = 16 << 10
+	producers   = 32
+	latencyRate = 10_000
+)
+
+// measureBroker starts a fresh broker, runs every workload once and stops it.
+func measureBroker(b broker, scale float64, r results) error {
+	dir, err := os.MkdirTemp("", "spate-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	t, err := b.start(dir)
+	if err != nil {
+		return err
+	}
+	defer t.kill()
+	r.add(rowStartup, float64(t.startup.Milliseconds()))
+	settle()
+	if err := addMemory(r, rowMemoryIdle, t); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	large, small := int64(1_000_000*scale), int64(250_000*scale)
+	oneEach := int(1500 * scale)
+	for _, topic := range []string{"warm", "large", "small", "one", "latency"} {
+		if err := bench.CreateTopic(ctx, t.Target, topic, partitions); err != nil {
+			return err
+		}
+	}
+	// A virtual machine's compiler and caches warm up on work that is not counted.
+	warm := bench.Produce{
+		Topic:         "warm",
+		Records:       max(small, 100_000),
+		RecordBytes:   recordBytes,
+		BatchBytesMax: smallBatch,
+	}
+	if _, err := warm.Run(ctx, t.Target); err != nil {
+		return err
+	}
+	warmRead := bench.Consume{Topic: "warm", Partitions: partitions, Records: warm.Records}
+	if _, err := warmRead.Run(ctx, t.Target); err != nil {
+		return err
+	}
+	type step struct {
+		row, rate string
+		run       func(context.Context, bench.Target) (bench.Sample, error)
+		cost      func(bench.Sample) float64
+	}
+	steps := []step{
+		{rowProduceLarge, rowProduceLargeRate, bench.Produce{Topic: "large", Records: large, RecordBytes: recordBytes,
+			BatchBytesMax: largeBatch}.Run, bench.Sample.CPUSecondsPerGB},
+		{
+			rowFetch,
+			rowFetchRate,
+			bench.Consume{Topic: "large", Partitions: partitions, Records: large}.Run,
+			bench.Sample.CPUSecondsPerGB,
+		},
+		{rowProduceSmall, rowProduceSmallRate, bench.Produce{Topic: "small", Records: small, RecordBytes: recordBytes,
+			BatchBytesMax: smallBatch}.Run, bench.Sample.CPUSecondsPerGB},
+		{
+			rowOne,
+			"",
+			bench.OneRecordBatches{Topic: "one", Producers: producers, Each: oneEach, RecordBytes: recordBytes}.Run,
+			bench.Sample.CPUMicrosPerRecord,
+		},
+	}
+	for _, s := range steps {
+		sample, err := s.run(ctx, t.Target)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.row, err)
+		}
+		r.add(s.row, s.cost(sample))
+		if s.rate != "" {
+			r.add(s.rate, sample.MBPerSecond())
+		}
+	}
+	latency := bench.EndToEnd{Topic: "latency", Partitions: partitions, RatePerSec: latencyRate,
+		Length: time.Duration(10 * scale * float64(time.Second)), RecordBytes: recordBytes}
+	sample, err := latency.Run(ctx, t.Target)
+	if err != nil {
+		return fmt.Errorf("latency: %w", err)
+	}
+	r.add(rowP50, float64(sample.P50.Microseconds())/1000)
+	r.add(rowP99, float64(sample.P99.Microseconds())/1000)
+	r.add(rowLatencyCPU, sample.CPUMicrosPerRecord())
+	if err := addMemory(r, rowMemoryLoaded, t); err != nil {
+		return err
+	}
+	return t.stop()
+}
+
+// measureRecovery fills a log, kills the broker and times the way back, several times on the same log.
+func measureRecovery(b broker, gb float64, rounds int, r results) error {
+	dir, err := os.MkdirTemp("", "spate-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	t, err := b.start(dir)
+	if err != nil {
+		return err
+	}
+	if err := bench.CreateTopic(ctx, t.Target, "fill", partitions); err != nil {
+		t.kill()
+		return err
+	}
+	fill := bench.Produce{
+		Topic:         "fill",
+		Records:       int64(gb * 1e9 / recordBytes),
+		RecordBytes:   recordBytes,
+		BatchBytesMax: largeBatch,
+	}
+	_, err = fill.Run(ctx, t.Target)
+	t.kill()
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		if t, err = b.start(dir); err != nil {
+			return err
+		}
+		t.kill()
+		r.add(rowRecovery, float64(t.startup.Milliseconds()))
+	}
+	return nil
+}
+
+// settle gives a broker that has just started the time to finish what it does in the background.
+func settle() { time.Sleep(3 * time.Second) }
+
+func addMemory(r results, row string, t *running) error {
+	u, err := bench.UsageOf(t.PID)
+	r.add(row, float64(u.AnonymousBytes)/(1<<20))
+	return err
+}

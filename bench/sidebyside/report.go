@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"spate/internal/proc"
+)
+
+// The rows of the report.
+const (
+	rowProduceLarge     = "produce, 680 KiB batches: broker CPU-s/GB"
+	rowProduceLargeRate = "produce, 680 KiB batches: MB/s"
+	rowProduceSmall     = "produce, 16 KiB batches: broker CPU-s/GB"
+	rowProduceSmallRate = "produce, 16 KiB batches: MB/s"
+	rowFetch            = "fetch, hot: broker CPU-s/GB"
+	rowFetchRate        = "fetch, hot: MB/s"
+	rowOne              = "one-record batches, 32 producers: broker CPU µs a record"
+	rowP50              = "end to end at 10,000 records/s: p50, ms"
+	rowP99              = "end to end at 10,000 records/s: p99, ms"
+	rowLatencyCPU       = "end to end at 10,000 records/s: broker CPU µs a record"
+	rowMemoryIdle       = "anonymous memory at rest, MiB"
+	rowMemoryLoaded     = "anonymous memory after the load, MiB"
+	rowStartup          = "start of the process to ready, empty, ms"
+	rowRecovery         = "start to ready after kill -9, ms"
+)
+
+// goals are the ratios to Apache Kafka (or, marked absolute, the values) that this stage of the project set itself.
+var goals = map[string]struct {
+	limit    float64
+	absolute bool
+}{
+	rowProduceLarge: {0.5, false}, rowProduceSmall: {0.35, false}, rowFetch: {0.7, false}, rowOne: {0.25, false},
+	rowP50: {0.3, false}, rowMemoryIdle: {0.1, false}, rowStartup: {100, true}, rowRecovery: {1000, true},
+}
+
+var order = []string{
+	rowProduceLarge,
+	rowProduceLargeRate,
+	rowProduceSmall,
+	rowProduceSmallRate,
+	rowFetch,
+	rowFetchRate,
+	rowOne,
+	rowP50,
+	rowP99,
+	rowLatencyCPU,
+	rowMemoryIdle,
+	rowMemoryLoaded,
+	rowStartup,
+	rowRecovery,
+}
+
+const method = `# Benchmarks
+
+Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no number on this page was typed by hand.
+
+## Method
+- Spate and Apache Kafka run in turn on one machine, in the order A B C, C B A, A B C …, each round on a fresh data directory; the tables
+  give the median of the rounds and, in parentheses, the smallest and the largest.
+- The load comes from the same client library (franz-go) in one process on the same machine, so throughput is shared with the client; the broker's
+  own processor time (user and system, of its process, from /proc) is the figure to compare.
+- Records of 1,024 bytes that do not compress, 6 partitions, idempotent producers with acks=all, unless a row says otherwise. Before the counted
+  workloads, a broker is warmed up with work that is not counted.
+- End-to-end latency is taken at a fixed rate in an open loop: from the moment that a record was due to be sent until a consumer has it, so a stall of
+  the broker counts for every record that waited.
+- *Durability*: what an acknowledgement means. Like is compared with like: the ratio column compares page cache with page cache. Spate's default,
+  an acknowledgement after the flush to disk, stands beside it.
+- Kafka runs with its stock settings, one node, and the JVM flags of its own start script (1 GiB heap).
+
+`
+
+func writeReport(path string, rounds int, scale, recoverGB float64, brokers []broker, all []results) error {
+	var b bytes.Buffer
+	b.WriteString(method)
+	fmt.Fprintf(&b, "## Spate beside Apache Kafka %s\n\n", proc.KafkaVersion)
+	fmt.Fprintf(
+		&b,
+		"%s. Scale %g, %d rounds, log for the restart after kill -9: %g GB. Durability:",
+		machine(),
+		scale,
+		rounds,
+		recoverGB,
+	)
+	for i, br := range brokers {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		fmt.Fprintf(&b, " %s: %s", br.name, br.durability)
+	}
+	b.WriteString(".\n\n| workload |")
+	for _, br := range brokers {
+		fmt.Fprintf(&b, " %s |", br.name)
+	}
+	b.WriteString(" Spate/Kafka | goal | reached |\n|---|")
+	b.WriteString(strings.Repeat("---:|", len(brokers)+2) + "---|\n")
+	for _, row := range order {
+		fmt.Fprintf(&b, "| %s |", row)
+		for _, r := range all {
+			b.WriteString(" " + spread(r[row]) + " |")
+		}
+		ours, theirs := median(all[0][row]), median(all[1][row])
+		goal, reached := "", ""
+		if g, ok := goals[row]; ok {
+			value, unit := ours/theirs, "ratio"
+			if g.absolute {
+				value, unit = ours, "value"
+			}
+			goal, reached = fmt.Sprintf("%s ≤ %g", unit, g.limit), "no"
+			if value <= g.limit {
+				reached = "yes"
+			}
+		}
+		fmt.Fprintf(&b, " %.2f | %s | %s |\n", ours/theirs, goal, reached)
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+func spread(values []float64) string {
+	if len(values) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%s (%s–%s)", figure(median(values)), figure(slices.Min(values)), figure(slices.Max(values)))
+}
+
+// figure prints three significant digits.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}
+
+// machine describes where and when the figures were taken.
+func machine() string {
+	var name unix.Utsname
+	kernel := "unknown kernel"
+	if unix.Uname(&name) == nil {
+		kernel = "Linux " + unix.ByteSliceToString(name.Release[:])
+	}
+	model := "unknown processor"
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(info), "model name"); ok {
+			line, _, _ := strings.Cut(rest, "\n")
+			model = strings.TrimSpace(strings.TrimLeft(line, "\t :"))
+		}
+	}
+	revision := "unknown revision"
+	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+		revision = strings.TrimSpace(string(out))
+	}
+	return fmt.Sprintf(
+		"%s: %d × %s, %s, %s, Spate %s",
+		time.Now().UTC().Format("2006-01-02"),
+		runtime.NumCPU(),
+		model,
+		kernel,
+		runtime.Version(),
+		revision,
+	)
+}

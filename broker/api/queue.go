@@ -1,0 +1,146 @@
+package api
+
+import (
+	"sync"
+
+	"spate/internal/task"
+	"spate/partition"
+)
+
+// queue hands work to the goroutines that wait for it, first come, first served.
+type queue[T any] struct {
+	mu     sync.Mutex
+	filled sync.Cond
+	items  []T // items[first:] wait
+	first  int
+	closed bool
+}
+
+func newQueue[T any]() *queue[T] {
+	q := &queue[T]{}
+	q.filled.L = &q.mu
+	return q
+}
+
+// put adds an item; false when the queue is closed.
+func (q *queue[T]) put(item T) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.items = append(q.items, item)
+	q.filled.Signal()
+	return true
+}
+
+// take waits for an item; false once the queue is closed and empty.
+func (q *queue[T]) take() (T, bool) {
+	var none T
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.first == len(q.items) {
+		if q.closed {
+			return none, false
+		}
+		q.items, q.first = q.items[:0], 0
+		q.filled.Wait()
+	}
+	item := q.items[q.first]
+	q.items[q.first] = none
+	q.first++
+	if q.first > len(q.items)/2 { // so that a queue which never runs empty does not grow for ever
+		n := copy(q.items, q.items[q.first:])
+		clear(q.items[n:])
+		q.items, q.first = q.items[:n], 0
+	}
+	return item, true
+}
+
+// close ends the queue once what is in it has been taken.
+func (q *queue[T]) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.filled.Broadcast()
+}
+
+// Work is something that may wait for the disk or for a commit.
+type Work interface {
+	// Work runs on a worker's goroutine.
+	Work()
+}
+
+// Workers is a pool of goroutines for handlers that block and for reads of what is not in memory. What is queued is
+// bounded by the connections: one blocking request each, and as many fetches as a connection may have under way.
+type Workers struct {
+	tasks task.Group
+	queue *queue[Work]
+}
+
+// StartWorkers starts n workers (num.io.threads).
+func StartWorkers(n int) *Workers {
+	w := &Workers{queue: newQueue[Work]()}
+	for range n {
+		w.tasks.Go("worker", w.run)
+	}
+	return w
+}
+
+func (w *Workers) run() {
+	for {
+		work, ok := w.queue.take()
+		if !ok {
+			return
+		}
+		work.Work()
+	}
+}
+
+// Put hands work to the pool; false after Close.
+func (w *Workers) Put(work Work) bool { return w.queue.put(work) }
+
+// Close lets the workers finish what they have been given, and ends them.
+func (w *Workers) Close() {
+	w.queue.close()
+	w.tasks.Wait()
+}
+
+// Writers do the appends to log directories that are slow, one goroutine for each directory, so that a loop never
+// waits for a sick disk. A connection has at most one request with them, since it is paused meanwhile.
+type Writers struct {
+	tasks  task.Group
+	queues map[*partition.LogDir]*queue[*produceOp] // never changes after StartWriters
+}
+
+// StartWriters starts a writer for each directory.
+func StartWriters(dirs []*partition.LogDir) *Writers {
+	w := &Writers{queues: make(map[*partition.LogDir]*queue[*produceOp], len(dirs))}
+	for _, dir := range dirs {
+		q := newQueue[*produceOp]()
+		w.queues[dir] = q
+		w.tasks.Go("writer "+dir.Path(), func() { write(dir, q) })
+	}
+	return w
+}
+
+func write(dir *partition.LogDir, q *queue[*produceOp]) {
+	for {
+		o, ok := q.take()
+		if !ok {
+			return
+		}
+		o.appendIn(dir)
+	}
+}
+
+// put hands an operation to the writer of dir; false after Close.
+func (w *Writers) put(dir *partition.LogDir, o *produceOp) bool { return w.queues[dir].put(o) }
+
+// Close lets the writers finish what they have been given, and ends them.
+func (w *Writers) Close() {
+	for _, q := range w.queues {
+		q.close()
+	}
+	w.tasks.Wait()
+}

@@ -1,0 +1,130 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"spate/internal/config"
+	"spate/internal/metrics"
+	"spate/internal/vfs"
+	"spate/kafka"
+	"spate/metadata"
+	"spate/partition"
+)
+
+// dirs is the log directories of the node.
+type dirs struct {
+	logs []*partition.LogDir // those of log.dirs that could be opened, in their order
+	// metadata holds the metadata log. It is one of logs, unless metadata.log.dir names a directory of its own.
+	metadata *partition.LogDir
+	missing  bool // some of log.dirs could not be opened
+}
+
+// openDirs locks and opens the log directories. One whose disk fails is left out, as it would be when it failed later;
+// one that another process holds, or that belongs to another node or cluster, ends the start.
+func openDirs(env Env, c *config.Config, registry *metrics.Registry, onFail func(*partition.LogDir, error)) (*dirs, string, error) {
+	paths := c.LogDirs()
+	metadataPath := c.MetadataLogDir()
+	all := paths
+	if !slices.Contains(paths, metadataPath) {
+		all = append(slices.Clone(paths), metadataPath)
+	}
+	clusterID, err := clusterIDOf(env, kafka.BrokerID(c.NodeID()), all)
+	if err != nil {
+		return nil, "", err
+	}
+	d := &dirs{}
+	for _, path := range all {
+		o := dirOptions(c, clusterID)
+		o.OnFail = onFail
+		o.FlushLatency = func(took time.Duration) { registry.Histogram(metrics.FlushTime, path).Observe(took) }
+		dir, err := partition.OpenLogDir(partitionEnv(env), path, o)
+		switch {
+		case err == nil && path == metadataPath:
+			d.metadata = dir
+		case err != nil && (path == metadataPath || !isDiskFailure(err)):
+			return nil, "", errors.Join(err, d.close(-1))
+		case err != nil:
+			env.Log.Error("a log directory is offline", "dir", path, "error", err)
+			d.missing = true
+			continue
+		}
+		if slices.Contains(paths, path) {
+			d.logs = append(d.logs, dir)
+		}
+	}
+	return d, clusterID, nil
+}
+
+// isDiskFailure tells what the file system reports from a mistake that an operator has to correct.
+func isDiskFailure(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && !errors.Is(err, vfs.ErrLocked)
+}
+
+func partitionEnv(env Env) partition.Env {
+	return partition.Env{Clock: env.Clock, FS: env.FS, Random: env.Rand, Log: env.Log}
+}
+
+// clusterIDOf is the cluster id that the directories have in their meta.properties, or a new one where none has been
+// formatted yet.
+func clusterIDOf(env Env, self kafka.BrokerID, paths []string) (string, error) {
+	clusterID, from := "", ""
+	for _, path := range paths {
+		meta, found, err := partition.ReadMetaProperties(env.FS, path)
+		if err != nil || !found {
+			continue // opening the directory tells what is wrong with it
+		}
+		if meta.NodeID != self {
+			return "", fmt.Errorf("log directory %s belongs to node %d, and this is node %d", path, meta.NodeID, self)
+		}
+		if clusterID != "" && meta.ClusterID != clusterID {
+			return "", fmt.Errorf("log directory %s belongs to cluster %s, and %s to cluster %s",
+				from, clusterID, path, meta.ClusterID)
+		}
+		clusterID, from = meta.ClusterID, path
+	}
+	if clusterID != "" {
+		return clusterID, nil
+	}
+	id, err := metadata.NewClusterID(env.Rand)
+	if err != nil {
+		return "", fmt.Errorf("draw a cluster id: %w", err)
+	}
+	return id, nil
+}
+
+// all is every directory that is open.
+func (d *dirs) all() []*partition.LogDir {
+	if d.metadata == nil || slices.Contains(d.logs, d.metadata) {
+		return d.logs
+	}
+	return append(slices.Clone(d.logs), d.metadata)
+}
+
+// ids are the directory ids that the broker registers.
+func (d *dirs) ids() []kafka.UUID {
+	var ids []kafka.UUID
+	for _, dir := range d.logs {
+		ids = append(ids, dir.ID())
+	}
+	return ids
+}
+
+func (d *dirs) start() {
+	for _, dir := range d.logs {
+		dir.Start()
+	}
+}
+
+// close closes every directory; those that did not fail get the marker of a clean shutdown, with the broker's epoch.
+func (d *dirs) close(epoch kafka.BrokerEpoch) error {
+	var errs []error
+	for _, dir := range d.all() {
+		errs = append(errs, dir.Close(epoch))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,88 @@
+package broker
+
+import (
+	"strconv"
+
+	"spate/internal/metrics"
+	"spate/netpoll"
+	"spate/partition"
+	"spate/replica"
+)
+
+// watch has the registry read at each scrape what is counted elsewhere.
+func (b *Broker) watch() {
+	b.watchNetwork()
+	b.watchLogs()
+	level := func(name metrics.Name, read func() int64, labels ...string) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			emit(metrics.Value{Labels: labels, Number: float64(read())})
+		})
+	}
+	level(metrics.Topics, func() int64 { return int64(b.metadata.Image().TopicCount()) })
+	level(metrics.MetadataOffset, func() int64 { return int64(b.metadata.Image().EndOffset()) - 1 })
+	level(metrics.FetchSessions, func() int64 { return int64(b.node.Sessions.Stats().Sessions) })
+	level(metrics.Delayed, func() int64 { return int64(b.node.Produces.Len()) }, "produce")
+	level(metrics.Delayed, func() int64 { return int64(b.node.Fetches.Len()) }, "fetch")
+}
+
+func (b *Broker) watchNetwork() {
+	count := func(name metrics.Name, read func(*netpoll.Stats) int64, labels ...string) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			emit(metrics.Value{Labels: labels, Number: float64(read(b.server.Stats()))})
+		})
+	}
+	count(metrics.BytesIn, func(s *netpoll.Stats) int64 { return s.BytesIn })
+	count(metrics.BytesOut, func(s *netpoll.Stats) int64 { return s.BytesOut })
+	count(metrics.Sendfiles, func(s *netpoll.Stats) int64 { return s.Sendfiles })
+	count(metrics.SendfileBytes, func(s *netpoll.Stats) int64 { return s.SendfileBytes })
+	count(metrics.Connections, func(s *netpoll.Stats) int64 { return s.Open })
+	count(metrics.ConnectionsAccepted, func(s *netpoll.Stats) int64 { return s.Accepted })
+	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedTotal }, "total")
+	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedPerIP }, "per-ip")
+	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedFiles }, "descriptors")
+	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedHandler }, "handler")
+	count(metrics.ColdReads, func(s *netpoll.Stats) int64 { return s.ColdReads })
+	count(metrics.RequestMemory, func(s *netpoll.Stats) int64 { return s.MemoryBytes })
+}
+
+func (b *Broker) watchLogs() {
+	b.registry.Each(metrics.Partitions, func(emit func(metrics.Value)) {
+		n := 0
+		b.replicas.Each(func(*replica.Replica) { n++ })
+		emit(metrics.Value{Number: float64(n)})
+	})
+	perLog := func(name metrics.Name, read func(*partition.Log) int64) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			b.replicas.Each(func(r *replica.Replica) {
+				log := r.View().Log
+				if log == nil {
+					return
+				}
+				tp := r.TopicPartition()
+				emit(metrics.Value{
+					Labels: []string{tp.Topic, strconv.Itoa(int(tp.Partition))}, Number: float64(read(log)),
+				})
+			})
+		})
+	}
+	perLog(metrics.PartitionBytes, (*partition.Log).Bytes)
+	perLog(metrics.PartitionStart, func(l *partition.Log) int64 { return int64(l.LogStartOffset()) })
+	perLog(metrics.PartitionEnd, func(l *partition.Log) int64 { return int64(l.LogEndOffset()) })
+	perLog(metrics.PartitionHW, func(l *partition.Log) int64 { return int64(l.HighWatermark()) })
+	b.registry.Each(metrics.LogDirBytes, func(emit func(metrics.Value)) {
+		for _, dir := range b.dirs.logs {
+			sum := int64(0)
+			for _, log := range dir.Logs() {
+				sum += log.Bytes()
+			}
+			emit(metrics.Value{Labels: []string{dir.Path()}, Number: float64(sum)})
+		}
+	})
+	b.registry.Each(metrics.LogDirFreeBytes, func(emit func(metrics.Value)) {
+		for _, dir := range b.dirs.logs {
+			if free, err := dir.FreeBytes(); err == nil {
+				emit(metrics.Value{Labels: []string{dir.Path()}, Number: float64(free)})
+			}
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// reachWithin bounds the first contact with a cluster: long enough for a far one, short enough to wait for.
+const reachWithin = 5 * time.Second
+
+// clientFlags are the flags of every command that talks to a cluster.
+type clientFlags struct {
+	bootstrap string
+	output    string
+}
+
+// add declares the flags on a command.
+func (f *clientFlags) add(cmd *cobra.Command) {
+	f.addBootstrap(cmd)
+	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+}
+
+// addBootstrap declares only where to connect to.
+func (f *clientFlags) addBootstrap(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.bootstrap, "bootstrap-server", "b", "127.0.0.1:9092",
+		"brokers to connect to, host:port[,host:port...]")
+}
+
+// json reports whether the output is JSON.
+func (f *clientFlags) json() (bool, error) {
+	switch f.output {
+	case "text", "json":
+		return f.output == "json", nil
+	}
+	return false, usageError{fmt.Errorf("--output %q: must be text or json", f.output)}
+}
+
+// connect makes a client and checks that a broker answers.
+func (f *clientFlags) connect(ctx context.Context, options ...kgo.Opt) (*kgo.Client, error) {
+	options = append([]kgo.Opt{
+		kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...),
+		kgo.ClientID("spate"),
+		kgo.DialTimeout(reachWithin),
+	}, options...)
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("no broker answers at %s: %s", f.bootstrap, whyUnreachable(err))
+	}
+	return client, nil
+}
+
+// whyUnreachable turns what the client met into a cause and what to do about it.
+func whyUnreachable(err error) string {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return `connection refused; start a broker with "spate broker", or name another with --bootstrap-server`
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the name %s is not known; check --bootstrap-server", dns.Name)
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %v; check address and network; it may be a TLS listener", reachWithin)
+	}
+	return err.Error()
+}
+
+// explain makes a sentence of a protocol error about a topic, with what to do next where that is known.
+func explain(topic string, err error, message string) error {
+	if err == nil {
+		return nil
+	}
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf(`topic %s does not exist; "spate topic list" shows those that do`, topic)
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return fmt.Errorf("topic %s exists already; --if-not-exists makes that no error", topic)
+	case errors.Is(err, kerr.MessageTooLarge):
+		return fmt.Errorf("topic %s: a batch is larger than max.message.bytes; send smaller records or raise it", topic)
+	case errors.Is(err, kerr.NotEnoughReplicas), errors.Is(err, kerr.NotEnoughReplicasAfterAppend):
+		return fmt.Errorf("topic %s: fewer replicas are in sync than its min.insync.replicas asks for", topic)
+	case errors.Is(err, kerr.KafkaStorageError):
+		return fmt.Errorf("topic %s: the broker cannot write its log: a full or failing disk; see what it logs", topic)
+	}
+	var protocol *kerr.Error
+	if message != "" && errors.As(err, &protocol) {
+		return fmt.Errorf("topic %s: %s: %s", topic, protocol.Message, message)
+	}
+	return fmt.Errorf("topic %s: %w", topic, err)
+}
+
+// printJSON prints a value as one indented JSON document.
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}

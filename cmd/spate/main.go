@@ -1,0 +1,93 @@
+// Command spate is the broker and its command line: it runs a broker, administers any Kafka-compatible cluster by the
+// protocol, and reads and checks every file that a broker writes. Each subcommand has a file of its own. What is
+// printed for programs goes to standard output; logs, progress and errors go to standard error.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// version is set by the linker: -X main.version=v1.2.3.
+var version = "dev"
+
+// Exit statuses. Scripts rely on them.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the work could not be done, or verify found damage
+	exitUsage   = 2 // wrong flags, arguments or configuration: nothing was opened
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// usageError is an error in what the caller wrote, found after the flags were parsed.
+type usageError struct{ error }
+
+// Unwrap gives the error itself.
+func (e usageError) Unwrap() error { return e.error }
+
+// run executes one command line and gives the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)        // a second signal ends the process at once
+	began, started := time.Now(), false // started: flags and arguments were right
+	root := newRoot(began, &started)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "spate: %v\n", err)
+	if _, usage := err.(usageError); usage || !started {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// newRoot is the tree of commands. began is when the process did; started is set when a command begins to run.
+func newRoot(began time.Time, started *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "spate",
+		Short: "An event-streaming broker that speaks Kafka's protocol, and its tools",
+		Long: `Spate is an event-streaming broker that speaks Kafka's protocol.
+
+  spate broker                 runs a broker: PLAINTEXT://127.0.0.1:9092, data in ./data
+  spate topic create orders    administers this or any Kafka-compatible cluster
+  spate produce orders         sends lines from standard input
+  spate consume orders         prints records
+  spate verify data            checks every file of a data directory`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf(`%w; "%s --help" lists the flags`, err, cmd.CommandPath())
+	})
+	root.AddCommand(newBroker(began), newTopic(), newProduce(), newConsume(), newDump(), newVerify(), newVersion())
+	return root
+}
+
+// isTerminal reports whether a stream is a terminal, where a person reads along.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

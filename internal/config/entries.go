@@ -1,0 +1,105 @@
+package config
+
+import "slices"
+
+// Entry is one key as DescribeConfigs answers it.
+type Entry struct {
+	Name      string
+	Value     *string // nil: null
+	Source    Source
+	ReadOnly  bool
+	Sensitive bool
+	Type      Type
+	Synonyms  []Synonym // where the value could come from, the source in force first
+	Doc       string
+}
+
+// Synonym is one source of a value.
+type Synonym struct {
+	Name   string
+	Value  *string
+	Source Source
+}
+
+// Entries is every broker key in the order of the table.
+func (c *Config) Entries() []Entry {
+	var entries []Entry
+	for i := range Keys {
+		if k := &Keys[i]; k.Scope == BrokerScope {
+			e := k.entry(c.settings[k.Name].value, c.synonyms(k.Name))
+			e.ReadOnly = !k.Dynamic
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// TopicEntries is every topic key in the order of the table, for a topic with these validated overrides.
+func (c *Config) TopicEntries(overrides map[string]string) []Entry {
+	r := resolver{c, overrides}
+	var entries []Entry
+	for i := range Keys {
+		k := &Keys[i]
+		if k.Scope != TopicScope {
+			continue
+		}
+		var synonyms []Synonym
+		if text, ok := overrides[k.Name]; ok {
+			synonyms = append(synonyms, Synonym{k.Name, &text, DynamicTopic})
+		}
+		if len(k.Synonyms) > 0 {
+			synonyms = append(synonyms, c.synonyms(k.Synonyms[0])...)
+		}
+		entries = append(entries, k.entry(r.value(k.Name), synonyms))
+	}
+	return entries
+}
+
+// entry is the row for a value in force.
+func (k *Key) entry(value any, synonyms []Synonym) Entry {
+	e := Entry{Name: k.Name, Source: Default, Type: k.Type, Synonyms: synonyms, Doc: k.Doc}
+	if value != nil {
+		text := format(value)
+		e.Value = &text
+	}
+	if len(synonyms) > 0 {
+		e.Source = synonyms[0].Source
+	}
+	return e
+}
+
+// families are the broker keys that stand in for each other, the strongest first, as in Kafka's
+// DynamicBrokerConfig.brokerConfigSynonyms.
+var families = [][]string{
+	{"log.roll.ms", "log.roll.hours"},
+	{"log.roll.jitter.ms", "log.roll.jitter.hours"},
+	{"log.flush.interval.ms", "log.flush.scheduler.interval.ms"},
+	{"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
+}
+
+// synonyms lists the sources of a broker key. As in Kafka, those of stronger relatives are left out, so that the list
+// begins with the key itself; a key without a value of its own has none, even where a relative gives its value.
+func (c *Config) synonyms(name string) []Synonym {
+	names := []string{name}
+	for _, family := range families {
+		if slices.Contains(family, name) {
+			names = family
+		}
+	}
+	var found []Synonym
+	for _, n := range names {
+		k, s := Lookup(BrokerScope, n), c.settings[n]
+		if s.set {
+			text := format(s.value)
+			found = append(found, Synonym{n, &text, StaticBroker})
+		}
+		if !k.Unset {
+			text := k.Default
+			found = append(found, Synonym{n, &text, Default})
+		}
+	}
+	for len(found) > 0 && found[0].Name != name {
+		found = found[1:]
+	}
+	return found
+}

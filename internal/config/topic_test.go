@@ -1,0 +1,120 @@
+package config
+
+import (
+	"testing"
+	"time"
+)
+
+// defaultTopic is what a topic gets when nothing is configured.
+var defaultTopic = Topic{CleanupDelete: true, Compression: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3,
+	FileDeleteDelay: time.Minute, FlushMessages: 1<<63 - 1, FlushInterval: Forever, IndexIntervalBytes: 4096,
+	MessageBytesMax: 1048588, TimestampAfterMax: time.Hour, TimestampBeforeMax: Forever, MinInSyncReplicas: 1,
+	RetentionBytes: -1, Retention: 168 * time.Hour, SegmentBytes: 1 << 30, SegmentIndexBytes: 10 << 20,
+	SegmentInterval: 168 * time.Hour}
+
+// TestTopicResolution checks where the settings of a topic come from.
+func TestTopicResolution(t *testing.T) {
+	for _, c := range []struct {
+		name, broker string
+		overrides    map[string]string
+		change       func(*Topic)
+	}{
+		{"nothing is set", "", nil, func(*Topic) {}},
+		{"a topic's own settings win", "log.segment.bytes=2000000\nlog.retention.ms=5",
+			map[string]string{"segment.bytes": "3000000", "retention.ms": "-1", "cleanup.policy": ""},
+			func(t *Topic) { t.SegmentBytes, t.Retention, t.CleanupDelete = 3000000, -time.Millisecond, false }},
+		{"the broker's settings are the defaults", "log.segment.bytes=2000000\ncompression.type=zstd\n" +
+			"log.message.timestamp.type=LogAppendTime\nspate.ack.durability=page-cache\nlog.cleanup.policy=",
+			nil, func(t *Topic) {
+				t.SegmentBytes, t.Compression, t.LogAppendTime = 2000000, "zstd", true
+				t.PageCacheDurability, t.CleanupDelete = true, false
+			}},
+		{"hours are the weakest", "log.retention.hours=1\nlog.roll.hours=2\nlog.roll.jitter.hours=1",
+			nil, func(t *Topic) {
+				t.Retention, t.SegmentInterval, t.SegmentJitter = time.Hour, 2*time.Hour, time.Hour
+			}},
+		{"minutes win over hours", "log.retention.hours=1\nlog.retention.minutes=3", nil,
+			func(t *Topic) { t.Retention = 3 * time.Minute }},
+		{"milliseconds win over minutes", "log.retention.hours=1\nlog.retention.minutes=3\n" +
+			"log.retention.ms=4\nlog.roll.ms=9\nlog.roll.hours=9\nlog.roll.jitter.ms=2", nil, func(t *Topic) {
+			t.Retention, t.SegmentInterval, t.SegmentJitter = 4*time.Millisecond, 9*time.Millisecond, 2*time.Millisecond
+		}},
+		{"minus one hour is for ever", "log.retention.hours=-1", nil,
+			func(t *Topic) { t.Retention = -time.Millisecond }},
+		{"the scheduler's interval stands in", "log.flush.scheduler.interval.ms=70", nil,
+			func(t *Topic) { t.FlushInterval = 70 * time.Millisecond }},
+		{"flush.ms wins over the scheduler's", "log.flush.scheduler.interval.ms=70\nlog.flush.interval.ms=60", nil,
+			func(t *Topic) { t.FlushInterval = 60 * time.Millisecond }},
+		{"the rest", "", map[string]string{"compression.gzip.level": "9", "compression.lz4.level": "1",
+			"compression.zstd.level": "-7", "file.delete.delay.ms": "0", "flush.messages": "1",
+			"index.interval.bytes": "0", "max.message.bytes": "0",
+			"message.timestamp.after.max.ms": "1", "message.timestamp.before.max.ms": "2", "min.insync.replicas": "3",
+			"preallocate": "true", "retention.bytes": "4", "segment.index.bytes": "8",
+			"spate.ack.durability": "page-cache"},
+			func(t *Topic) {
+				t.GzipLevel, t.LZ4Level, t.ZstdLevel, t.FileDeleteDelay, t.FlushMessages = 9, 1, -7, 0, 1
+				t.IndexIntervalBytes, t.MessageBytesMax, t.TimestampAfterMax = 0, 0, time.Millisecond
+				t.TimestampBeforeMax, t.MinInSyncReplicas, t.RetentionBytes = 2*time.Millisecond, 3, 4
+				t.SegmentIndexBytes, t.PageCacheDurability = 8, true
+			}},
+	} {
+		want := defaultTopic
+		c.change(&want)
+		got, err := load(t, c.broker).Topic(c.overrides)
+		if err != nil || got != want {
+			t.Errorf("%s:\n got  %+v, %v\n want %+v", c.name, got, err, want)
+		}
+	}
+}
+
+// TestTopicRefusals checks the lines that clients get with INVALID_CONFIG.
+func TestTopicRefusals(t *testing.T) {
+	c := load(t, "")
+	for _, k := range []struct{ key, value, want string }{
+		{"segment.bytes", "1", `invalid value "1" for configuration segment.bytes: must be at least 1048576`},
+		{"cleanup.policy", "compact", `invalid value "compact" for configuration cleanup.policy: ` +
+			`compaction is not served yet; use delete, or leave it empty to keep everything`},
+		{"remote.storage.enable", "true", "topic config remote.storage.enable is known to Kafka and not served yet"},
+		{"retension.ms", "1", "unknown topic config name: retension.ms (did you mean retention.ms?)"},
+		{"zzz", "1", "unknown topic config name: zzz"},
+	} {
+		_, err := c.Topic(map[string]string{k.key: k.value, "segment.ms": "5"})
+		if err == nil || err.Error() != k.want {
+			t.Errorf("%s: got %v, want %s", k.key, err, k.want)
+		}
+	}
+}
+
+// TestTopicEntries checks value, source and synonyms where several sources speak.
+func TestTopicEntries(t *testing.T) {
+	c := load(t, "log.retention.ms=5\nlog.retention.hours=7\nlog.roll.hours=2")
+	got := make(map[string]string)
+	for _, e := range c.TopicEntries(map[string]string{"cleanup.policy": " delete , delete"}) {
+		got[e.Name] = describe(e)
+		if e.ReadOnly || e.Doc == "" || e.Type == 0 {
+			t.Errorf("%s: got %+v", e.Name, e)
+		}
+	}
+	for name, want := range map[string]string{
+		"retention.ms": "retention.ms=5 sensitive=false synonyms={STATIC_BROKER_CONFIG:log.retention.ms=5, " +
+			"STATIC_BROKER_CONFIG:log.retention.hours=7, DEFAULT_CONFIG:log.retention.hours=168}",
+		"segment.ms": "segment.ms=7200000 sensitive=false synonyms={}",
+		"cleanup.policy": "cleanup.policy=delete,delete sensitive=false " +
+			"synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy= delete , delete, DEFAULT_CONFIG:log.cleanup.policy=delete}",
+	} {
+		if got[name] != want {
+			t.Errorf("got  %s\nwant %s", got[name], want)
+		}
+	}
+}
+
+// TestReadOnly checks that only what Kafka can change at run time is not called read-only.
+func TestReadOnly(t *testing.T) {
+	got := make(map[string]bool)
+	for _, e := range load(t, "").Entries() {
+		got[e.Name] = e.ReadOnly
+	}
+	if !got["node.id"] || !got["log.dirs"] || got["log.retention.ms"] || got["num.io.threads"] {
+		t.Errorf("got %v", got)
+	}
+}

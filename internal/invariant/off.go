@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package invariant
+
+// Enabled turns on the costly checks.
+const Enabled = false

@@ -1,0 +1,100 @@
+package metrics
+
+// Name is the name of a metric in Table.
+type Name string
+
+// Kind is what a metric's value means.
+type Kind uint8
+
+// The kinds.
+const (
+	Count    Kind = iota // only grows
+	Level                // goes up and down
+	Duration             // a histogram of durations
+)
+
+// Desc is one row of the table.
+type Desc struct {
+	Name   Name
+	Kind   Kind
+	Unit   string // what one is
+	Labels []string
+	Help   string
+}
+
+// The names, by which the writers ask for their instruments.
+const (
+	Requests      Name = "spate_requests_total"
+	RequestErrors Name = "spate_request_errors_total"
+	RequestTime   Name = "spate_request_seconds"
+	StageTime     Name = "spate_request_stage_seconds"
+
+	BytesIn             Name = "spate_network_received_bytes_total"
+	BytesOut            Name = "spate_network_sent_bytes_total"
+	SendfileBytes       Name = "spate_network_sendfile_bytes_total"
+	Sendfiles           Name = "spate_network_sendfile_calls_total"
+	Connections         Name = "spate_connections"
+	ConnectionsAccepted Name = "spate_connections_accepted_total"
+	ConnectionsRefused  Name = "spate_connections_refused_total"
+	LoopLag             Name = "spate_loop_lag_seconds"
+	ColdReads           Name = "spate_cold_reads_total"
+	RequestMemory       Name = "spate_request_memory_bytes"
+
+	AppendedRecords Name = "spate_appended_records_total"
+	AppendedBytes   Name = "spate_appended_bytes_total"
+	FetchedBytes    Name = "spate_fetched_bytes_total"
+	FlushTime       Name = "spate_flush_seconds"
+	LogDirOffline   Name = "spate_log_dir_offline"
+	LogDirBytes     Name = "spate_log_dir_bytes"
+	LogDirFreeBytes Name = "spate_log_dir_free_bytes"
+	PartitionBytes  Name = "spate_partition_bytes"
+	PartitionStart  Name = "spate_partition_log_start_offset"
+	PartitionEnd    Name = "spate_partition_log_end_offset"
+	PartitionHW     Name = "spate_partition_high_watermark"
+
+	Partitions     Name = "spate_partitions"
+	Topics         Name = "spate_topics"
+	MetadataOffset Name = "spate_metadata_offset"
+	FetchSessions  Name = "spate_fetch_sessions"
+	Delayed        Name = "spate_delayed_requests"
+	BuildInfo      Name = "spate_build_info"
+)
+
+// Table is every metric, beside those of the Go runtime and the process.
+var Table = []Desc{
+	{Requests, Count, "requests", []string{"api"}, "Requests that were answered, or needed no answer."},
+	{RequestErrors, Count, "errors", []string{"api", "error"}, "Error codes in answers, each partition's counted."},
+	{RequestTime, Duration, "seconds", []string{"api"}, "From the last byte of a request to the last byte of its answer."},
+	{StageTime, Duration, "seconds", []string{"api", "stage"}, "Time in one stage of the request path: read, decode, " +
+		"append, flush, replicate, wait, send."},
+
+	{BytesIn, Count, "bytes", nil, "Bytes read from clients."},
+	{BytesOut, Count, "bytes", nil, "Bytes written to clients."},
+	{SendfileBytes, Count, "bytes", nil, "Bytes that went from files to sockets without passing through memory here."},
+	{Sendfiles, Count, "calls", nil, "Calls of sendfile."},
+	{Connections, Level, "connections", nil, "Open connections."},
+	{ConnectionsAccepted, Count, "connections", nil, "Connections that were accepted."},
+	{ConnectionsRefused, Count, "connections", []string{"reason"}, "Connections that were refused, by the limit they hit."},
+	{LoopLag, Duration, "seconds", nil, "How long events waited for their event loop."},
+	{ColdReads, Count, "reads", nil, "Ranges that were not in the page cache and were read by a worker."},
+	{RequestMemory, Level, "bytes", nil, "Memory held by requests."},
+
+	{AppendedRecords, Count, "records", nil, "Records appended."},
+	{AppendedBytes, Count, "bytes", nil, "Bytes of record batches appended."},
+	{FetchedBytes, Count, "bytes", nil, "Bytes of record batches in answers to Fetch."},
+	{FlushTime, Duration, "seconds", []string{"dir"}, "One flush of one log to the disk."},
+	{LogDirOffline, Level, "", []string{"dir"}, "1 when a disk error took the log directory offline."},
+	{LogDirBytes, Level, "bytes", []string{"dir"}, "Bytes of the logs in the directory."},
+	{LogDirFreeBytes, Level, "bytes", []string{"dir"}, "Room left on the file system of the directory."},
+	{PartitionBytes, Level, "bytes", []string{"topic", "partition"}, "Bytes of the partition's log."},
+	{PartitionStart, Level, "offset", []string{"topic", "partition"}, "Log start offset."},
+	{PartitionEnd, Level, "offset", []string{"topic", "partition"}, "Log end offset."},
+	{PartitionHW, Level, "offset", []string{"topic", "partition"}, "High watermark: what consumers may read, exclusive."},
+
+	{Partitions, Level, "partitions", nil, "Partitions hosted here."},
+	{Topics, Level, "topics", nil, "Topics of the cluster."},
+	{MetadataOffset, Level, "offset", nil, "Offset of the last metadata record that was applied."},
+	{FetchSessions, Level, "sessions", nil, "Incremental fetch sessions."},
+	{Delayed, Level, "requests", []string{"kind"}, "Requests that wait in purgatory: produce or fetch."},
+	{BuildInfo, Level, "", []string{"version", "go"}, "Always 1; the labels say what runs."},
+}

@@ -1,0 +1,62 @@
+package vfs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+)
+
+// TempSuffix ends the name of a file that ReplaceFile has not finished. What carries it may be removed at start.
+const TempSuffix = ".tmp"
+
+// ReadFile gives the whole content of name.
+func ReadFile(fs FS, name string) ([]byte, error) {
+	f, err := fs.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, size)
+	n, err := f.ReadAt(data, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return data[:n], nil
+}
+
+// ReplaceFile makes data the content of name, all of it or none: it writes a temporary file beside it, makes that
+// durable, renames it and makes the name durable.
+func ReplaceFile(fs FS, name string, data []byte) error {
+	temp := name + TempSuffix
+	if err := writeDurably(fs, temp, data); err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	if err := fs.Rename(temp, name); err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	if err := fs.SyncDir(path.Dir(name)); err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeDurably(fs FS, name string, data []byte) error {
+	f, err := fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Datasync(); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

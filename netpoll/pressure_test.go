@@ -1,0 +1,271 @@
+package netpoll
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// push writes frames of n bytes, up to frames of them, until the server takes no more for a while; it returns how many
+// bytes went in.
+func (c *client) push(n, frames int) (written int64) {
+	c.w.Helper()
+	defer func() { c.w.must(c.SetWriteDeadline(time.Time{})) }()
+	wire := appendFrame(nil, make([]byte, n))
+	for range frames {
+		c.w.must(c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)))
+		m, err := c.Write(wire)
+		written += int64(m)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return written
+		}
+		c.w.must(err)
+	}
+	return written
+}
+
+// TestPushWhileBlocked: a client that goes on sending while its connection is blocked, for each reason there is, gets
+// as far as the sockets' buffers and one read, and what it has sent is charged; when the cause is gone all is served.
+func TestPushWhileBlocked(t *testing.T) {
+	const frameBytes, frames = 10_000, 6_000 // 60 MB
+	const buffers = 64 << 10                 // asked for each socket, both ways; the kernel doubles it
+	for name, test := range map[string]struct {
+		options Options
+		answer  int // bytes of each response
+		owner   bool
+		held    bool
+	}{
+		"its owner has paused it":             {owner: true, answer: 1},
+		"too many responses are due":          {options: Options{InFlightMax: 10}, held: true, answer: 1},
+		"too many bytes of responses wait":    {options: Options{QueueBytesMax: 100_000, InFlightMax: 1 << 20}, answer: 20_000},
+		"a single response is over the bound": {options: Options{QueueBytesMax: 1, InFlightMax: 1 << 20}, answer: 8 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var delivered atomic.Int64
+			var blocked atomic.Bool
+			blocked.Store(test.owner || test.held)
+			held := make(chan Ticket, frames)
+			body := bytes.Repeat([]byte("r"), test.answer)
+			test.options.ReceiveBufferBytes, test.options.SendBufferBytes = buffers, buffers
+			w := newWorld(t, test.options, func(c Conn, _ *Frame) {
+				delivered.Add(1)
+				ticket := c.Reserve()
+				if blocked.Load() && test.owner {
+					c.Pause()
+				}
+				if blocked.Load() && test.held {
+					held <- ticket
+					return
+				}
+				c.Complete(ticket, answer(string(body)))
+			})
+			c := w.dial()
+			w.must(errors.Join(c.SetReadBuffer(buffers), c.SetWriteBuffer(buffers)))
+			conn := w.nextOpen()
+			written := c.push(frameBytes, frames)
+			if written > 2<<20 {
+				t.Fatalf("the server took %d bytes", written)
+			}
+			s := w.server.Stats()
+			if held := s.BytesIn - delivered.Load()*(frameBytes+4); held > readBytes {
+				t.Fatalf("%d bytes were read that could not be delivered", held)
+			}
+			if s.MemoryBytes > readBytes*5/4 {
+				t.Fatalf("%d bytes are charged", s.MemoryBytes)
+			}
+
+			blocked.Store(false)
+			if test.owner {
+				w.do(conn, conn.Resume)
+			}
+			go func() {
+				for range delivered.Load() {
+					if test.held {
+						conn.Complete(<-held, answer(string(body)))
+					}
+				}
+			}()
+			whole := written / (frameBytes + 4)
+			for range whole {
+				if got := c.receive(); len(got) != test.answer {
+					t.Fatalf("a response has %d bytes", len(got))
+				}
+			}
+			until(t, "nothing is due", func() bool { return delivered.Load() >= whole })
+		})
+	}
+}
+
+// TestPauseNests: frames are delivered when each Pause has been taken back, those that had been read with the frame
+// that paused included, in order.
+func TestPauseNests(t *testing.T) {
+	got := make(chan string, 10)
+	w := newWorld(t, Options{}, func(c Conn, f *Frame) {
+		got <- string(f.Bytes())
+		if string(f.Bytes()) == "pause" {
+			c.Pause()
+			c.Pause()
+		}
+	})
+	c := w.dial()
+	conn := w.nextOpen()
+	c.send([]byte("before"), []byte("pause"), []byte("pause"), []byte("after"))
+	for _, want := range []string{"before", "pause"} {
+		if frame := await(t, got); frame != want {
+			t.Fatalf("delivered %q", frame)
+		}
+	}
+	resume := func() {
+		w.do(conn, conn.Resume)
+		w.do(conn, func() {}) // what the first one led to has been done
+	}
+	resume()
+	if len(got) > 0 {
+		t.Fatalf("delivered %q after one of two resumes", <-got)
+	}
+	resume()
+	if frame := await(t, got); frame != "pause" {
+		t.Fatalf("delivered %q", frame)
+	}
+	resume()
+	c.send([]byte("last"))
+	resume()
+	for _, want := range []string{"after", "last"} {
+		if frame := await(t, got); frame != want {
+			t.Fatalf("delivered %q", frame)
+		}
+	}
+}
+
+// TestMemoryBudgetOverSockets: while frames that were taken use up the budget, small frames are still served, large ones
+// wait, but for one that may exceed it; memory stays within the budget and one frame; and when the memory is given back
+// everybody is served, so nothing was locked up.
+func TestMemoryBudgetOverSockets(t *testing.T) {
+	const budget, large = 4 << 20, 3 << 20
+	taken := make(chan *Frame, 100)
+	w := newWorld(t, Options{MemoryBytesMax: budget}, func(c Conn, f *Frame) {
+		if len(f.Bytes()) == large {
+			f.Take()
+			taken <- f
+		}
+		c.Complete(c.Reserve(), answer("done"))
+	})
+	hog := w.dial()
+	for range 2 { // the second finds a mebibyte left, and overdraws
+		hog.send(make([]byte, large))
+		hog.expect("done")
+	}
+	frames := []*Frame{await(t, taken), await(t, taken)}
+
+	const waiting = 8
+	done := make(chan struct{}, waiting)
+	for range waiting {
+		c := w.dial()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			if _, err := c.Write(appendFrame(nil, make([]byte, large))); err != nil {
+				return
+			}
+			_, _ = io.ReadFull(c, make([]byte, 8))
+		}()
+	}
+	until(t, "all newcomers wait for memory", func() bool { return w.server.Stats().Starved >= waiting })
+	small := w.dial()
+	for range 10 {
+		small.send([]byte("a small one"))
+		small.expect("done")
+	}
+	if used := w.server.Stats().MemoryBytes; used > budget+large*5/4+waiting*2*readBytesScarce {
+		t.Fatalf("%d bytes are charged", used)
+	}
+	if len(taken) > 0 {
+		t.Fatal("a frame was finished although the budget was overdrawn")
+	}
+	for range waiting {
+		for _, f := range frames {
+			f.Release()
+		}
+		frames = []*Frame{await(t, taken)}
+		if used := w.server.Stats().MemoryBytes; used > budget+large*5/4+readBytes {
+			t.Fatalf("%d bytes are charged", used)
+		}
+	}
+	for _, f := range frames {
+		f.Release()
+	}
+	for range waiting {
+		await(t, done)
+	}
+}
+
+// TestStarvedConnectionCloses: a connection that ends while it waits for memory leaves the line, and one whose grant is
+// on its way gives it back.
+func TestStarvedConnectionCloses(t *testing.T) {
+	const budget = 1 << 20
+	taken := make(chan *Frame, 10)
+	w := newWorld(t, Options{MemoryBytesMax: budget}, func(c Conn, f *Frame) {
+		f.Take()
+		taken <- f
+	})
+	hog := w.dial()
+	w.nextOpen()
+	hog.send(make([]byte, budget+1))
+	held := await(t, taken)
+
+	var waiters []Conn
+	head := binary.BigEndian.AppendUint32(nil, 2<<20)
+	for range 4 {
+		c := w.dial()
+		waiters = append(waiters, w.nextOpen())
+		c.sendRaw(append(head, make([]byte, 100_000)...))
+	}
+	until(t, "four wait", func() bool { return w.server.Stats().Starved >= 4 })
+	waiters[0].Close(ErrIdle)
+	w.nextEnd()
+	// The release grants the next one its memory; on the loop, so that its end comes before the grant.
+	w.do(waiters[1], func() {
+		held.Release()
+		for _, c := range waiters[1:] {
+			c.(*conn).end(ErrIdle)
+		}
+	})
+	for range waiters[1:] {
+		w.nextEnd()
+	}
+	until(t, "all memory is back", func() bool { return w.server.Stats().MemoryBytes == 0 })
+}
+
+// TestBudget: the rules of the budget, without sockets.
+func TestBudget(t *testing.T) {
+	b := &budget{max: 100}
+	step := func(what string, ok bool) {
+		t.Helper()
+		if !ok {
+			t.Fatalf("%s: %d used, overdrawn %v, %d wait", what, b.used.Load(), b.overdrawn, len(b.line))
+		}
+	}
+	one, two, three := &conn{}, &conn{}, &conn{}
+	step("what fits is charged", b.try(60))
+	step("what does not fit is not", !b.try(41) && b.used.Load() == 60)
+	granted, overdraw := b.await(one, 40)
+	step("what fits needs no overdraft", granted && !overdraw && b.exhausted())
+	granted, overdraw = b.await(two, 1)
+	step("the first that does not fit may overdraw", granted && overdraw && b.used.Load() == 101)
+	granted, _ = b.await(three, 50)
+	step("the second waits", !granted && len(b.line) == 1)
+	b.force(5)
+	step("what has arrived is charged all the same", b.used.Load() == 106)
+	step("who leaves the line was in it", b.leave(three) && !b.leave(three))
+	b.release(106, true)
+	step("all is back", b.used.Load() == 0 && !b.overdrawn)
+
+	b.force(math.MaxInt32)
+	step("nothing is left", b.exhausted() && !b.try(1))
+	b.release(math.MaxInt32, false)
+}

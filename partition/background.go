@@ -1,0 +1,231 @@
+package partition
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spate/segment"
+)
+
+// background is what a log directory does now and then, off the event loops and off the flusher.
+type background struct {
+	wake    chan struct{} // holds one signal: look again at what is due
+	stopped atomic.Bool
+
+	// The fields below belong to Poll.
+	retention, recovery, highWatermark, producers time.Time // when each is due next; zero before the first Poll
+
+	mu      sync.Mutex
+	unsaved []*Log   // logs with side files to write
+	garbage []func() // what unmaps and closes the files of segments that nobody reads any more
+}
+
+func (b *background) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// reschedule has the background worker look again at what is due: settings changed.
+func (d *LogDir) reschedule() { d.background.signal() }
+
+// wantSave puts l on the list of logs whose side files the background worker writes.
+func (d *LogDir) wantSave(l *Log) {
+	if l.unsaved.Swap(true) {
+		return
+	}
+	b := &d.background
+	b.mu.Lock()
+	b.unsaved = append(b.unsaved, l)
+	b.mu.Unlock()
+	b.signal()
+}
+
+// reclaim runs f, which unmaps and closes files, on the background worker: the last reader of a deleted segment may be
+// an event loop.
+func (d *LogDir) reclaim(f func()) {
+	b := &d.background
+	b.mu.Lock()
+	late := b.stopped.Load()
+	if !late {
+		b.garbage = append(b.garbage, f)
+	}
+	b.mu.Unlock()
+	if late { // nobody collects any more
+		f()
+		return
+	}
+	b.signal()
+}
+
+// collect runs what reclaim was given.
+func (d *LogDir) collect() {
+	b := &d.background
+	b.mu.Lock()
+	garbage := b.garbage
+	b.garbage = nil
+	b.mu.Unlock()
+	for _, f := range garbage {
+		f()
+	}
+}
+
+// doomed is something that is to be removed later: the segments of a log, or a folder.
+type doomed struct {
+	due      time.Time
+	log      *Log // whose segments they are
+	segments []*segment.Segment
+	folder   string
+}
+
+// abandon lets go of the segments and leaves their files.
+func (x *doomed) abandon() {
+	for _, s := range x.segments {
+		s.Abandon()
+	}
+}
+
+// Poll does the background work that is due at now and returns when the next is. One goroutine calls it.
+func (d *LogDir) Poll(now time.Time) (next time.Time) {
+	d.collect()
+	if d.failure.Load() != nil {
+		return now.Add(d.options.CheckpointInterval) // nothing is written any more
+	}
+	b := &d.background
+	d.saveSideFiles()
+	next = d.flushOverdue(now)
+	work := []struct {
+		due   *time.Time
+		every time.Duration
+		do    func(now time.Time)
+	}{
+		{&b.retention, d.options.RetentionCheckInterval, d.retain},
+		{&b.recovery, d.options.CheckpointInterval, d.pollRecoveryCheckpoint},
+		{&b.highWatermark, d.options.HighWatermarkInterval, d.pollHighWatermarkCheckpoint},
+		{&b.producers, d.options.ProducerExpirationCheck, d.expireProducers},
+	}
+	for _, w := range work {
+		switch {
+		case w.due.IsZero():
+			*w.due = now.Add(w.every)
+		case !now.Before(*w.due):
+			w.do(now)
+			*w.due = now.Add(w.every)
+		}
+		next = earlier(next, *w.due)
+	}
+	return earlier(next, d.removeDoomed(now))
+}
+
+// earlier is the earlier of two times, of which the zero one means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next
+// checkpoint.
+func (d *LogDir) saveSideFiles() {
+	b := &d.background
+	b.mu.Lock()
+	logs := b.unsaved
+	b.unsaved = nil
+	b.mu.Unlock()
+	for _, l := range logs {
+		l.unsaved.Store(false) // before: what comes from now on is for another turn
+		// A failure is in the directory's state, a full disk in its counters.
+		_ = l.saveSideFiles()
+	}
+}
+
+// flushOverdue has those logs flushed whose records have waited for flush.ms, or whose last flush found the disk full,
+// and says when to look again.
+func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
+	for _, l := range d.Logs() {
+		if l.stalled.Swap(false) {
+			l.AwaitFlush()
+		}
+		interval := l.config.Load().FlushInterval
+		if interval == Forever {
+			continue
+		}
+		due := time.Unix(0, l.flushedAt.Load()).Add(interval)
+		if !now.Before(due) {
+			if l.flushed.load() < l.logEnd.load() {
+				l.AwaitFlush()
+			}
+			due = now.Add(interval)
+		}
+		next = earlier(next, due)
+	}
+	return next
+}
+
+// expireProducers forgets producers that were silent for producer.id.expiration.ms.
+func (d *LogDir) expireProducers(time.Time) {
+	now, age := d.now(), d.options.ProducerExpiration.Milliseconds()
+	for _, l := range d.Logs() {
+		l.append.Lock()
+		l.producers.expire(now, age)
+		l.append.Unlock()
+	}
+}
+
+// doom has something removed after delay.
+func (d *LogDir) doom(x doomed) {
+	d.mu.Lock()
+	d.doomed = append(d.doomed, x)
+	d.mu.Unlock()
+	d.background.signal()
+}
+
+// removeDoomed removes what is due and says when the next is.
+func (d *LogDir) removeDoomed(now time.Time) (next time.Time) {
+	var due []doomed
+	d.mu.Lock()
+	d.doomed = slices.DeleteFunc(d.doomed, func(x doomed) bool {
+		if x.due.After(now) {
+			next = earlier(next, x.due)
+			return false
+		}
+		due = append(due, x)
+		return true
+	})
+	d.mu.Unlock()
+	for _, x := range due {
+		for _, s := range x.segments {
+			if err := s.Remove(); err != nil {
+				d.fail(err)
+				return next
+			}
+			d.stats.SegmentsDeleted.Add(1)
+		}
+		if x.folder == "" {
+			continue
+		}
+		if err := d.env.FS.RemoveAll(x.folder); err != nil {
+			d.fail(err)
+			return next
+		}
+	}
+	return next
+}
+
+// runBackground is the background goroutine.
+func (d *LogDir) runBackground() {
+	timer := d.env.Clock.AfterFunc(0, d.background.signal)
+	defer timer.Stop()
+	for range d.background.wake {
+		if d.background.stopped.Load() {
+			return
+		}
+		now := d.env.Clock.Now()
+		next := d.Poll(now)
+		timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}

@@ -1,0 +1,156 @@
+package partition
+
+import (
+	"errors"
+	"maps"
+	"path"
+	"sync"
+	"time"
+
+	"spate/kafka"
+)
+
+// checkpoints is the content of the directory's three checkpoint files as they are on the disk. The lock is held across
+// the writing of a file, so that a newer state is never overwritten by an older one.
+type checkpoints struct {
+	mu            sync.Mutex
+	recoveryPoint offsetCheckpoint
+	logStart      offsetCheckpoint // only logs that begin past their first segment's base offset, as Kafka has it
+	highWatermark offsetCheckpoint
+}
+
+// known is what the checkpoint files say of one log.
+type known struct{ recoveryPoint, logStart, highWatermark kafka.Offset }
+
+// of gives what was recorded for tp, zeros where nothing was.
+func (c *checkpoints) of(tp kafka.TopicPartition) known {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return known{c.recoveryPoint[tp], c.logStart[tp], c.highWatermark[tp]}
+}
+
+// readCheckpoints reads the three files. One that cannot be understood counts as empty: recovery then looks at more than
+// it needs to.
+func (d *LogDir) readCheckpoints() error {
+	c := &d.checkpoints
+	for name, into := range map[string]*offsetCheckpoint{
+		recoveryPointFile: &c.recoveryPoint,
+		logStartFile:      &c.logStart,
+		highWatermarkFile: &c.highWatermark,
+	} {
+		read, err := readOffsetCheckpoint(d.env.FS, path.Join(d.path, name))
+		var bad *checkpointError
+		if errors.As(err, &bad) {
+			d.env.Log.Warn("unreadable checkpoint file", "dir", d.path, "err", err)
+			read, err = offsetCheckpoint{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		*into = read
+	}
+	return nil
+}
+
+// purge forgets an earlier log of the name tp, durably.
+func (c *checkpoints) purge(d *LogDir, tp kafka.TopicPartition) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, content := range map[string]offsetCheckpoint{
+		recoveryPointFile: c.recoveryPoint, logStartFile: c.logStart, highWatermarkFile: c.highWatermark,
+	} {
+		if _, there := content[tp]; !there {
+			continue
+		}
+		without := maps.Clone(content)
+		delete(without, tp)
+		if err := d.writeCheckpoint(name, without); err != nil {
+			return err
+		}
+		delete(content, tp)
+	}
+	return nil
+}
+
+func (d *LogDir) writeCheckpoint(name string, c offsetCheckpoint) error {
+	return replaceFile(d.env.FS, path.Join(d.path, name), c.appendTo(nil))
+}
+
+// checkpointRecovery writes the recovery points and the log start offsets.
+func (d *LogDir) checkpointRecovery() error {
+	c := &d.checkpoints
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	recovery, starts := d.keepUnopened(c.recoveryPoint), d.keepUnopened(c.logStart)
+	for _, l := range d.Logs() {
+		recovery[l.tp] = l.recoveryPoint()
+		if start := l.logStart.load(); start > (*l.segments.Load())[0].BaseOffset() {
+			starts[l.tp] = start
+		}
+	}
+	// The starts first: recovery must not look for what lies below them.
+	if err := d.replaceCheckpoint(logStartFile, &c.logStart, starts); err != nil {
+		return err
+	}
+	return d.replaceCheckpoint(recoveryPointFile, &c.recoveryPoint, recovery)
+}
+
+// checkpointHighWatermarks writes the high watermarks.
+func (d *LogDir) checkpointHighWatermarks() error {
+	c := &d.checkpoints
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	marks := d.keepUnopened(c.highWatermark)
+	for _, l := range d.Logs() {
+		marks[l.tp] = l.highWatermark.load()
+	}
+	return d.replaceCheckpoint(highWatermarkFile, &c.highWatermark, marks)
+}
+
+// keepUnopened is the entries of logs that are on the disk but not open: not loaded yet, or fenced.
+func (d *LogDir) keepUnopened(old offsetCheckpoint) offsetCheckpoint {
+	kept := offsetCheckpoint{}
+	for tp, offset := range old {
+		if d.Log(tp) == nil && d.folderExists(tp) {
+			kept[tp] = offset
+		}
+	}
+	return kept
+}
+
+func (d *LogDir) folderExists(tp kafka.TopicPartition) bool {
+	_, err := d.env.FS.Stat(path.Join(d.path, tp.String()))
+	return err == nil
+}
+
+// replaceCheckpoint writes a file unless it says the same already.
+func (d *LogDir) replaceCheckpoint(name string, on *offsetCheckpoint, next offsetCheckpoint) error {
+	if maps.Equal(*on, next) {
+		return nil
+	}
+	if err := d.writeCheckpoint(name, next); err != nil {
+		return err
+	}
+	*on = next
+	return nil
+}
+
+// checkpointAll writes all three files.
+func (d *LogDir) checkpointAll() error {
+	return errors.Join(d.checkpointRecovery(), d.checkpointHighWatermarks())
+}
+
+func (d *LogDir) pollRecoveryCheckpoint(time.Time) { d.checkpointed(d.checkpointRecovery()) }
+
+func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) { d.checkpointed(d.checkpointHighWatermarks()) }
+
+// checkpointed judges the outcome: on a full disk the old file stands and the next turn tries again.
+func (d *LogDir) checkpointed(err error) {
+	switch {
+	case err == nil:
+	case diskFull(err):
+		d.stats.DiskFull.Add(1)
+	default:
+		d.fail(err)
+	}
+}

@@ -1,0 +1,429 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"spate/internal/vfs"
+	"spate/kafka"
+)
+
+// The sweeps of this file run one script of operations against a log directory, stop it at every I/O operation in turn,
+// open what is left and compare it with a model: what was flushed is there, everything that is there was appended just
+// so, and the producers know what the log holds.
+
+// model is what a log may and must hold.
+type model struct {
+	topicID kafka.UUID
+	batches []seen       // in the log, by offset
+	durable kafka.Offset // everything below it and not deleted must survive
+	start   kafka.Offset // the log start offset may be up to here
+	exists  bool         // the folder must be there
+	deleted bool         // the folder must not be there
+	next    map[kafka.ProducerID]kafka.Sequence
+}
+
+// sweep is one run of the script.
+type sweep struct {
+	t      testing.TB
+	w      *world
+	d      *LogDir
+	models map[kafka.TopicPartition]*model
+	config Config
+	err    error // the first that an operation gave; after it the script does nothing more
+}
+
+func (s *sweep) stopped(err error) bool {
+	if s.err == nil {
+		s.err = err
+	}
+	return s.err != nil
+}
+
+func (s *sweep) open() {
+	if s.err != nil {
+		return
+	}
+	d, err := OpenLogDir(s.w.env(), testDir, testOptions())
+	if s.stopped(err) {
+		return
+	}
+	s.d = d
+}
+
+func (s *sweep) log(tp kafka.TopicPartition, id kafka.UUID) *Log {
+	if s.err != nil {
+		return nil
+	}
+	m := s.models[tp]
+	if m == nil || m.deleted {
+		m = &model{topicID: id, next: map[kafka.ProducerID]kafka.Sequence{}}
+		s.models[tp] = m
+	}
+	l, err := s.d.OpenLog(tp, id, s.config)
+	if s.stopped(err) {
+		return nil
+	}
+	m.exists = true
+	return l
+}
+
+// append appends a client's batch of an idempotent producer.
+func (s *sweep) append(l *Log, pid kafka.ProducerID, count, bytes int) {
+	if s.err != nil {
+		return
+	}
+	m := s.models[l.tp]
+	spec := batchSpec{pid: pid, sequence: m.next[pid], count: count, ts: s.w.now(), value: make([]byte, bytes)}
+	b := spec.build(s.t)
+	base := l.LogEndOffset()
+	// The batch may be on the disk even if the append does not return.
+	m.batches = append(m.batches, seen{base, base + kafka.Offset(count) - 1, l.LatestEpoch(), b.CRC()})
+	_, err := l.Append(b, AppendOptions{Now: s.w.now(), ProduceVersion: 9, LeaderEpoch: l.LatestEpoch()})
+	if s.stopped(err) {
+		return
+	}
+	m.next[pid] += kafka.Sequence(count)
+}
+
+func (s *sweep) flush(l *Log) {
+	if s.err != nil {
+		return
+	}
+	l.AwaitFlush()
+	s.d.PollFlush()
+	s.note(l)
+	s.stopped(s.d.Failed())
+}
+
+// note takes over what the log says is durable, which commits it.
+func (s *sweep) note(l *Log) {
+	l.AdvanceHighWatermark(l.FlushedOffset())
+	m := s.models[l.tp]
+	m.durable = max(m.durable, l.FlushedOffset())
+}
+
+func (s *sweep) poll(advance time.Duration) {
+	if s.err != nil {
+		return
+	}
+	s.w.clock.Advance(advance)
+	for _, l := range s.d.Logs() {
+		s.models[l.tp].start = max(s.models[l.tp].start, l.HighWatermark()) // retention may delete so much
+	}
+	s.d.Poll(s.w.clock.Now())
+	for _, l := range s.d.Logs() {
+		s.models[l.tp].start = l.LogStartOffset()
+	}
+	s.stopped(s.d.Failed())
+}
+
+func (s *sweep) truncate(l *Log, to kafka.Offset) {
+	if s.err != nil {
+		return
+	}
+	m := s.models[l.tp]
+	m.durable = min(m.durable, to)
+	if s.stopped(l.TruncateTo(to)) {
+		return
+	}
+	for len(m.batches) > 0 && m.batches[len(m.batches)-1].last >= to {
+		m.batches = m.batches[:len(m.batches)-1]
+	}
+	m.durable = min(m.durable, l.LogEndOffset())
+	clear(m.next)
+	for _, p := range l.Producers() {
+		m.next[p.ID] = p.LastSequence + 1
+	}
+}
+
+func (s *sweep) delete(l *Log) {
+	if s.err != nil {
+		return
+	}
+	m := s.models[l.tp]
+	m.exists = false
+	if !s.stopped(l.Delete()) {
+		m.deleted = true
+	}
+}
+
+func (s *sweep) close() {
+	if s.err != nil {
+		return
+	}
+	s.stopped(s.d.Close(3))
+}
+
+var (
+	tpA = kafka.TopicPartition{Topic: "a", Partition: 0}
+	tpB = kafka.TopicPartition{Topic: "b", Partition: 7}
+)
+
+// script does a bit of everything, twice with a clean restart in between.
+func (s *sweep) script() {
+	s.open()
+	a := s.log(tpA, kafka.UUID{1})
+	b := s.log(tpB, kafka.UUID{2})
+	for round := range 3 {
+		if s.err != nil {
+			return
+		}
+		a.AssignEpoch(kafka.LeaderEpoch(2 * round))
+		b.AssignEpoch(0)
+		for i := range 4 {
+			s.append(a, 1, 1+i%3, 150)
+			s.append(b, 2, 1, 400)
+			if i%2 == 1 {
+				s.flush(a)
+			}
+		}
+		s.poll(10 * time.Second) // side files, high watermarks
+		s.append(a, 3, 2, 10)
+		s.flush(b)
+		if round == 1 {
+			s.truncate(a, a.FlushedOffset()-2)
+			s.append(a, 3, 1, 20)
+			s.flush(a)
+		}
+		s.poll(2 * time.Hour) // retention and all checkpoints
+		s.append(b, 2, 1, 400)
+		if round == 1 {
+			s.delete(b)
+			b = s.log(tpB, kafka.UUID{3})
+			s.append(b, 2, 3, 50)
+			s.flush(b)
+		}
+		s.close()
+		s.open()
+		a, b = s.log(tpA, kafka.UUID{1}), s.log(tpB, s.models[tpB].topicID)
+	}
+	s.append(a, 1, 1, 1)
+	s.flush(a)
+	s.close()
+}
+
+func newSweep(t testing.TB, disk *vfs.Mem, hook func(vfs.Op) error) *sweep {
+	w := newWorld()
+	w.disk, w.fs = disk, vfs.NewFault(disk, hook)
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge, c.FileDeleteDelay = 1000, time.Hour, 30*time.Minute
+	return &sweep{t: t, w: w, config: c, models: map[kafka.TopicPartition]*model{}}
+}
+
+// verify opens disk, on which nothing fails any more, and holds it against the models.
+func (s *sweep) verify(disk *vfs.Mem) error {
+	w := newWorld()
+	w.clock, w.disk, w.fs, w.log = s.w.clock, disk, disk, s.w.log
+	d, err := OpenLogDir(w.env(), testDir, testOptions())
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	logs, failures, err := d.LoadLogs(func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return s.config, Keep })
+	if err != nil || len(failures) > 0 {
+		return fmt.Errorf("load: %v, %w", failures, err)
+	}
+	for _, l := range logs {
+		m := s.models[l.tp]
+		if m == nil {
+			return fmt.Errorf("%s was never made", l.tp)
+		}
+		if m.topicID != l.TopicID() && m.exists && l.TopicID() != kafka.ZeroUUID {
+			return fmt.Errorf("%s has topic id %s", l.tp, l.TopicID())
+		}
+		if m.topicID != l.TopicID() {
+			continue // of an earlier or a later topic, about which nothing was promised yet
+		}
+		if err := s.verifyLog(w, l, m); err != nil {
+			return fmt.Errorf("%s: %w", l.tp, err)
+		}
+	}
+	for tp, m := range s.models {
+		if m.exists && d.Log(tp) == nil {
+			return fmt.Errorf("%s is gone", tp)
+		}
+		if m.deleted && d.Log(tp) != nil {
+			return fmt.Errorf("%s is back", tp)
+		}
+	}
+	return d.Close(1)
+}
+
+func (s *sweep) verifyLog(w *world, l *Log, m *model) error {
+	if l.LogEndOffset() < m.durable || l.LogStartOffset() > m.start && l.LogStartOffset() > 0 && len(m.batches) > 0 {
+		return fmt.Errorf("holds [%d, %d), but %d is durable and the start at most %d",
+			l.LogStartOffset(), l.LogEndOffset(), m.durable, m.start)
+	}
+	if l.FlushedOffset() != l.LogEndOffset() || l.HighWatermark() > l.LogEndOffset() {
+		return fmt.Errorf("flushed %d, high watermark %d, end %d", l.FlushedOffset(), l.HighWatermark(), l.LogEndOffset())
+	}
+	expected := m.batches
+	for len(expected) > 0 && expected[0].last < l.LogStartOffset() {
+		expected = expected[1:]
+	}
+	got := readAll(s.t, l, l.LogEndOffset(), 1<<20)
+	if len(got) > len(expected) {
+		return fmt.Errorf("holds %d batches, more than the %d that were appended", len(got), len(expected))
+	}
+	for i := range got {
+		if got[i] != expected[i] {
+			return fmt.Errorf("batch %d is %+v, not %+v", i, got[i], expected[i])
+		}
+	}
+	if n := len(got); n > 0 && got[n-1].last+1 != l.LogEndOffset() {
+		return fmt.Errorf("ends at %d behind the batch %+v", l.LogEndOffset(), got[n-1])
+	}
+	for _, p := range l.Producers() { // a producer can go on
+		spec := batchSpec{pid: p.ID, epoch: p.Epoch, sequence: p.LastSequence + 1, ts: w.now()}
+		if a, err := w.client(l, spec.build(s.t)); err != nil || a.Duplicate {
+			return fmt.Errorf("producer %d cannot go on: %+v, %w", p.ID, a, err)
+		}
+	}
+	return l.Flush()
+}
+
+func mutating(op vfs.Op) bool { return op.Kind.Mutates() }
+
+// count runs the script undisturbed and gives how many operations match.
+func countOperations(t *testing.T, match func(vfs.Op) bool) int64 {
+	n := int64(0)
+	disk := vfs.NewMem()
+	s := newSweep(t, disk, func(op vfs.Op) error {
+		if match(op) {
+			n++
+		}
+		return nil
+	})
+	s.script()
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	if err := s.verify(disk); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// step is how many operations a sweep goes on at a time: all of them, or a sample under -short.
+func step() int64 {
+	if testing.Short() {
+		return 7
+	}
+	return 1
+}
+
+// TestPowerCutSweep cuts the power before each operation that changes the disk, and opens what a few draws of the cut
+// leave.
+func TestPowerCutSweep(t *testing.T) {
+	const draws = 5
+	total := countOperations(t, mutating)
+	for n := int64(0); n < total; n += step() {
+		disk := vfs.NewMem()
+		s := newSweep(t, disk, vfs.FailFrom(n, mutating, vfs.ErrPowerCut))
+		s.script()
+		if s.err == nil {
+			t.Fatalf("operation %d of %d was not reached", n, total)
+		}
+		for seed := range uint64(draws) {
+			clone := disk.CrashClone(rand.New(rand.NewPCG(uint64(n), seed)))
+			if err := s.verify(clone); err != nil {
+				t.Fatalf("power cut before operation %d of %d, draw %d (after: %v): %v", n, total, seed, s.err, err)
+			}
+		}
+	}
+	t.Logf("%d power cuts, %d draws each", total, draws)
+}
+
+// TestKillSweep kills the process before each operation that changes the disk: what was written is all there.
+func TestKillSweep(t *testing.T) {
+	total := countOperations(t, mutating)
+	for n := int64(0); n < total; n += step() {
+		disk := vfs.NewMem()
+		s := newSweep(t, disk, vfs.FailFrom(n, mutating, vfs.ErrPowerCut))
+		s.script()
+		if err := s.verify(reboot(disk)); err != nil {
+			t.Fatalf("killed before operation %d of %d (after: %v): %v", n, total, s.err, err)
+		}
+	}
+}
+
+// reboot gives the disk as it is, without the locks of the process that died.
+func reboot(disk *vfs.Mem) *vfs.Mem {
+	clone := vfs.NewMem()
+	copyTree(disk, clone, "/")
+	return clone
+}
+
+func copyTree(from, to *vfs.Mem, folder string) {
+	entries, err := from.ReadDir(folder)
+	if err != nil {
+		panic(err)
+	}
+	for _, e := range entries {
+		name := folder + "/" + e.Name()
+		if e.IsDir() {
+			must(to.MkdirAll(name, 0o755))
+			copyTree(from, to, name)
+			continue
+		}
+		text, err := vfs.ReadFile(from, name)
+		must(err)
+		must(vfs.ReplaceFile(to, name, text))
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// TestNthErrorSweep fails each operation, reads and all, once with an I/O error: nothing panics, an error in the log
+// itself is never papered over, and what is then on the disk is as after a crash.
+func TestNthErrorSweep(t *testing.T) {
+	all := func(op vfs.Op) bool { return op.Kind != vfs.OpClose && op.Kind != vfs.OpLock }
+	total := countOperations(t, all)
+	for n := int64(0); n < total; n += step() {
+		disk := vfs.NewMem()
+		s := newSweep(t, disk, vfs.FailNth(n, all, syscall.EIO))
+		s.script()
+		if err := s.verify(reboot(disk)); err != nil {
+			t.Fatalf("operation %d of %d failed (after: %v): %v", n, total, s.err, err)
+		}
+	}
+}
+
+// TestNthFullSweep fails each operation that needs room once with ENOSPC. The directory stays online, but for a
+// truncation, which cannot be left half done.
+func TestNthFullSweep(t *testing.T) {
+	needsRoom := func(op vfs.Op) bool {
+		switch op.Kind {
+		case vfs.OpCreate, vfs.OpMkdir, vfs.OpWrite, vfs.OpAllocate:
+			return true
+		}
+		return false
+	}
+	total := countOperations(t, needsRoom)
+	offline := 0
+	for n := int64(0); n < total; n += step() {
+		disk := vfs.NewMem()
+		s := newSweep(t, disk, vfs.FailNth(n, needsRoom, syscall.ENOSPC))
+		s.script()
+		if s.d != nil && s.d.Failed() != nil {
+			offline++
+			if s.d.Stats().Truncations.Load() > 0 || !errors.Is(s.d.Failed(), syscall.ENOSPC) {
+				t.Fatalf("operation %d of %d: %v", n, total, s.d.Failed())
+			}
+		}
+		if err := s.verify(reboot(disk)); err != nil {
+			t.Fatalf("no room for operation %d of %d (after: %v): %v", n, total, s.err, err)
+		}
+	}
+	if offline > 5 {
+		t.Errorf("the directory went offline %d times", offline)
+	}
+}

@@ -1,0 +1,36 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"spate/internal/vfs"
+)
+
+// diskFull says whether err means that there is no room: a state that passes, unlike other I/O errors.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// readFile gives the whole of a small file, which may not be larger than limit.
+func readFile(fsys vfs.FS, name string, limit int64) ([]byte, error) {
+	st, err := fsys.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that make sense", name, st.Size(), limit)
+	}
+	return vfs.ReadFile(fsys, name)
+}
+
+// replaceFile writes text to name so that a crash leaves the old content or the new. When it fails the old content
+// stands, and what was written of the new is given back: room may be what is missing.
+func replaceFile(fsys vfs.FS, name string, text []byte) error {
+	err := vfs.ReplaceFile(fsys, name, text)
+	if err != nil {
+		_ = fsys.Remove(name + vfs.TempSuffix) // best effort; the next start removes it
+	}
+	return err
+}

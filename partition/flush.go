@@ -1,0 +1,134 @@
+package partition
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	"spate/kafka"
+	"spate/segment"
+)
+
+// AwaitFlush asks the group commit to make everything up to the current log end offset durable and returns at once;
+// Observer.Flushed tells when it is.
+func (l *Log) AwaitFlush() {
+	if !l.wanted.Swap(true) {
+		l.dir.enqueueFlush(l)
+	}
+}
+
+// Flush makes everything up to the log end offset at the time of the call durable and returns when it is.
+func (l *Log) Flush() error {
+	l.maintenance.Lock()
+	end, err := l.flushMaintained()
+	l.maintenance.Unlock()
+	if err != nil {
+		return err
+	}
+	l.announceFlushed(end)
+	return nil
+}
+
+// announceFlushed tells the observer; no lock is held.
+func (l *Log) announceFlushed(end kafka.Offset) {
+	if o := l.observer.Load(); o != nil {
+		(*o).Flushed(end)
+	}
+}
+
+// flushMaintained seals the segments that were rolled, flushes the active one and then moves the flushed offset, with
+// the maintenance lock held.
+func (l *Log) flushMaintained() (kafka.Offset, error) {
+	l.append.Lock()
+	err := l.usableLocked()
+	l.append.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	end := l.logEnd.load() // before the segments: they hold at least so much
+	list := *l.segments.Load()
+	if end == l.flushed.load() && l.unsealed == list[len(list)-1].BaseOffset() {
+		return end, nil
+	}
+	if err := l.flushSegments(list); err != nil {
+		return 0, l.flushFailed(list, err)
+	}
+	l.flushedAt.Store(l.dir.env.Clock.Now().UnixNano())
+	l.flushed.store(end)
+	return end, nil
+}
+
+// flushSegments seals and flushes oldest first, so that what is durable is always a prefix.
+func (l *Log) flushSegments(list []*segment.Segment) error {
+	for i := find(list, l.unsealed); i < len(list)-1; i++ {
+		if err := list[i].Seal(); err != nil {
+			return err
+		}
+		l.unsealed = list[i+1].BaseOffset()
+	}
+	return list[len(list)-1].Flush()
+}
+
+// flushFailed judges a failed flush. A disk too full for the index of a segment leaves everything as it was, and the
+// background worker asks again. Anything else is final: what a failed fsync left behind is not known, and a second one
+// would say that all is well.
+func (l *Log) flushFailed(list []*segment.Segment, err error) error {
+	poisoned := func(s *segment.Segment) bool { return s.Err() != nil }
+	if diskFull(err) && !slices.ContainsFunc(list, poisoned) {
+		l.stalled.Store(true)
+		return l.storageError(err)
+	}
+	l.dir.fail(fmt.Errorf("flush %s: %w", l.tp, err))
+	return l.dir.offline()
+}
+
+// saveSideFiles writes the producer snapshots and the epoch file that are not on the disk yet. While the disk is full
+// they stay for the next time, and the recovery point where it is.
+func (l *Log) saveSideFiles() error {
+	l.maintenance.Lock()
+	defer l.maintenance.Unlock()
+	return l.saveSideFilesMaintained()
+}
+
+func (l *Log) saveSideFilesMaintained() error {
+	l.append.Lock()
+	err := l.usableLocked()
+	snapshots, epochs := slices.Clone(l.snapshots), l.epochs.Load()
+	l.append.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if err := replaceFile(l.dir.env.FS, l.snapshotPath(s.offset), s.data); err != nil {
+			return l.storageError(err)
+		}
+	}
+	if l.unsavedEpochs.load() != kafka.NoOffset {
+		if err := replaceFile(l.dir.env.FS, path.Join(l.path(), epochFile), epochs.appendTo(nil)); err != nil {
+			return l.storageError(err)
+		}
+	}
+	l.append.Lock()
+	defer l.append.Unlock()
+	if l.epochs.Load() == epochs {
+		l.unsavedEpochs.store(kafka.NoOffset)
+	}
+	l.snapshots = slices.DeleteFunc(l.snapshots, func(s pendingSnapshot) bool {
+		return slices.ContainsFunc(snapshots, func(saved pendingSnapshot) bool { return saved.offset == s.offset })
+	})
+	return nil
+}
+
+func (l *Log) snapshotPath(offset kafka.Offset) string {
+	return path.Join(l.path(), segment.FileName(offset, snapshotSuffix))
+}
+
+// recoveryPoint is the offset below which nothing needs to be looked at after a crash: everything there is flushed, and
+// the epoch file knows the epochs.
+func (l *Log) recoveryPoint() kafka.Offset {
+	flushed := l.flushed.load() // before the epochs: an epoch that comes now begins at or past it
+	if unsaved := l.unsavedEpochs.load(); unsaved != kafka.NoOffset {
+		return min(flushed, unsaved)
+	}
+	return flushed
+}

@@ -1,0 +1,176 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"sync/atomic"
+
+	"spate/internal/task"
+	"spate/kafka"
+)
+
+// Start starts the flusher and the background worker.
+func (d *LogDir) Start() {
+	d.tasks.Go("flusher "+d.path, d.runFlusher)
+	d.tasks.Go("log directory "+d.path, d.runBackground)
+}
+
+// stop ends both goroutines and joins them. What is on the flusher's list is flushed first.
+func (d *LogDir) stop() {
+	d.background.mu.Lock()
+	d.background.stopped.Store(true)
+	d.background.mu.Unlock()
+	d.background.signal()
+	d.flusher.stopped.Store(true)
+	d.flusher.signal()
+	d.tasks.Wait()
+}
+
+// Close stops the goroutines, seals and flushes all logs, writes the checkpoints and, unless the directory has failed or
+// the disk is too full for them, the clean-shutdown mark with brokerEpoch, and gives up the lock. No log of the
+// directory may be used afterwards.
+func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
+	d.stop()
+	d.announceFailure()
+	err := d.closeLogs()
+	if err == nil {
+		err = d.markClean(brokerEpoch)
+	}
+	d.releaseDoomed()
+	d.collect()
+	return errors.Join(err, d.lock.Close())
+}
+
+// closeLogs closes every log, RecoveryThreads at a time, and gives the first error in the order of the logs.
+func (d *LogDir) closeLogs() error {
+	logs := d.Logs()
+	errs := make([]error, len(logs))
+	d.inParallel(len(logs), func(i int) { errs[i] = logs[i].close() })
+	return errors.Join(errs...)
+}
+
+// inParallel calls do for 0 to n-1, RecoveryThreads at a time.
+func (d *LogDir) inParallel(n int, do func(i int)) {
+	var group task.Group
+	var next atomic.Int64
+	for range min(max(d.options.RecoveryThreads, 1), n) {
+		group.Go("log recovery "+d.path, func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// markClean writes the checkpoints and then the mark, which vouches for everything before it.
+func (d *LogDir) markClean(brokerEpoch kafka.BrokerEpoch) error {
+	if err := d.offline(); err != nil {
+		return err
+	}
+	if err := d.checkpointAll(); err != nil {
+		return err
+	}
+	mark := cleanShutdown{BrokerEpoch: int64(brokerEpoch)}
+	return replaceFile(d.env.FS, path.Join(d.path, cleanShutdownFile), mark.text())
+}
+
+// releaseDoomed lets go of the segments that were to be removed later. The next start removes their files.
+func (d *LogDir) releaseDoomed() {
+	d.mu.Lock()
+	list := d.doomed
+	d.doomed = nil
+	d.mu.Unlock()
+	for _, x := range list {
+		x.abandon()
+	}
+}
+
+// close flushes the log and closes its segments, so that the next start may trust all of it.
+func (l *Log) close() error {
+	flushed := l.Flush()
+	saved := error(nil)
+	if flushed == nil {
+		l.append.Lock()
+		l.snapshots = append(l.snapshots, pendingSnapshot{l.logEnd.load(), l.producers.snapshot()})
+		l.append.Unlock()
+		saved = l.saveSideFiles()
+	}
+	l.maintenance.Lock()
+	defer l.maintenance.Unlock()
+	l.append.Lock()
+	l.gone = errClosed
+	l.append.Unlock()
+	for _, s := range *l.segments.Load() {
+		if flushed != nil {
+			s.Abandon()
+			continue
+		}
+		if err := s.Close(); err != nil {
+			saved = errors.Join(saved, fmt.Errorf("close %s: %w", l.tp, err))
+		}
+	}
+	return errors.Join(flushed, saved)
+}
+
+// Delete takes the log out of its directory: no append or read succeeds any more, the folder is renamed to
+// <topic>-<partition>.<32 hex digits>-delete at once and removed after file.delete.delay.ms.
+func (l *Log) Delete() error {
+	l.maintenance.Lock()
+	defer l.maintenance.Unlock()
+	l.append.Lock()
+	err := l.usableLocked()
+	if err == nil {
+		l.gone = errDeleted
+	}
+	l.append.Unlock()
+	if err != nil {
+		return err
+	}
+	d := l.dir
+	folder, err := d.setAside(l.tp, deleteSuffix)
+	if err != nil {
+		d.fail(err)
+		return d.offline()
+	}
+	d.forget(l)
+	for _, s := range *l.segments.Load() {
+		s.Abandon()
+	}
+	d.doom(doomed{due: d.env.Clock.Now().Add(l.config.Load().FileDeleteDelay), folder: folder})
+	return nil
+}
+
+// setAside renames the folder of tp, durably, and gives its new path.
+func (d *LogDir) setAside(tp kafka.TopicPartition, suffix string) (string, error) {
+	name, err := outgoingName(d.env.Random, tp, suffix)
+	if err != nil {
+		return "", err
+	}
+	folder := path.Join(d.path, name)
+	if err := d.env.FS.Rename(path.Join(d.path, tp.String()), folder); err != nil {
+		return "", err
+	}
+	return folder, d.env.FS.SyncDir(d.path)
+}
+
+// forget takes l off the lists of the directory.
+func (d *LogDir) forget(l *Log) {
+	d.mu.Lock()
+	delete(d.logs, l.tp)
+	kept := d.doomed[:0]
+	var mine []doomed
+	for _, x := range d.doomed {
+		if x.log == l {
+			mine = append(mine, x)
+		} else {
+			kept = append(kept, x)
+		}
+	}
+	d.doomed = kept
+	d.mu.Unlock()
+	for _, x := range mine {
+		x.abandon()
+	}
+}

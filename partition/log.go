@@ -1,0 +1,235 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spate/internal/invariant"
+	"spate/kafka"
+	"spate/kafka/record"
+	"spate/segment"
+)
+
+// Log is one partition's log. Its offsets always obey
+//
+//	logStart <= highWatermark <= logEnd, flushed <= logEnd, lastStable <= highWatermark
+//
+// Locks, in the order in which they are taken: maintenance, append, watermark.
+type Log struct {
+	tp  kafka.TopicPartition
+	dir *LogDir
+
+	topicID  atomic.Pointer[kafka.UUID]
+	config   atomic.Pointer[Config]
+	observer atomic.Pointer[Observer]
+	// segments is never empty and rises by base offset; the last one is appended to. The slice is immutable. Written
+	// under the append lock; a reader that holds an older one finds segments that are closed and asks again.
+	segments atomic.Pointer[[]*segment.Segment]
+	// epochs is written under the append lock.
+	epochs atomic.Pointer[epochCache]
+
+	logStart      atomicOffset // written under the append lock
+	logEnd        atomicOffset // written under the append lock, and lowered under the watermark lock too
+	flushed       atomicOffset // raised under the maintenance lock, lowered under the append lock as well
+	highWatermark atomicOffset // written under the watermark lock
+	firstUnstable atomicOffset // written under the append lock; NoOffset if every transaction is decided and committed
+
+	// unsavedEpochs is the start offset of the first epoch that the epoch file lacks, or NoOffset. The recovery point
+	// stays at or below it: what recovery then replays brings the epoch back. Written under the append lock.
+	unsavedEpochs atomicOffset
+
+	flushedAt atomic.Int64 // when the last flush ended, in Unix nanoseconds, for flush.ms
+
+	wanted  atomic.Bool // the flusher has this log on its list
+	stalled atomic.Bool // a flush found the disk full and is to be tried again
+	unsaved atomic.Bool // the background worker has this log on its list of side files to write
+
+	// append is the append lock. It is held across the one write of an append, and by truncation.
+	append    sync.Mutex
+	gone      error // once the log is closed or deleted: what callers are told
+	producers producers
+	rules     record.Rules    // scratch of the append that holds the lock
+	rolled    kafka.Timestamp // when the active segment began, for segments whose records carry no time
+	jitter    time.Duration   // how much earlier than segment.ms the active segment is rolled
+	limit     int64           // segment.bytes as the active segment was made or opened with
+	// snapshots are the producer states at the last rolls, waiting for the background worker to write them.
+	snapshots []pendingSnapshot
+
+	// maintenance serialises what waits for the disk: flushes, truncation, retention, closing.
+	maintenance sync.Mutex
+	unsealed    kafka.Offset // base offset of the oldest segment that was not sealed yet
+
+	watermark sync.Mutex
+}
+
+// pendingSnapshot is a producer snapshot that is not on the disk yet.
+type pendingSnapshot struct {
+	offset kafka.Offset
+	data   []byte
+}
+
+// atomicOffset is an offset that is read on any goroutine.
+type atomicOffset struct{ v atomic.Int64 }
+
+func (a *atomicOffset) load() kafka.Offset   { return kafka.Offset(a.v.Load()) }
+func (a *atomicOffset) store(o kafka.Offset) { a.v.Store(int64(o)) }
+
+// Observer is told what happened in the background. Both are called off the event loops, without any lock held.
+type Observer interface {
+	// Flushed says that every record below offset is on the disk.
+	Flushed(offset kafka.Offset)
+	// Failed says that the log's directory went offline with err; nothing more is appended or flushed.
+	Failed(err error)
+}
+
+// errClosed and errDeleted are what a log answers when it is no longer served here; a client asks elsewhere.
+var (
+	errClosed  = fmt.Errorf("%w: the log is closed", kafka.KafkaStorageError)
+	errDeleted = fmt.Errorf("%w: the log is deleted", kafka.UnknownTopicOrPartition)
+)
+
+// TopicPartition names the partition.
+func (l *Log) TopicPartition() kafka.TopicPartition { return l.tp }
+
+// TopicID is the topic's id from partition.metadata, or the zero id where the file is missing.
+func (l *Log) TopicID() kafka.UUID { return *l.topicID.Load() }
+
+// Dir is the log directory that holds this log.
+func (l *Log) Dir() *LogDir { return l.dir }
+
+// Config is the settings in force; they are not to be changed.
+func (l *Log) Config() *Config { return l.config.Load() }
+
+// UpdateConfig puts new settings in force for the next append, roll and retention check.
+func (l *Log) UpdateConfig(c Config) {
+	l.config.Store(&c)
+	l.dir.reschedule()
+}
+
+// LogStartOffset is the first offset that may be read.
+func (l *Log) LogStartOffset() kafka.Offset { return l.logStart.load() }
+
+// LogEndOffset is the next offset to be written.
+func (l *Log) LogEndOffset() kafka.Offset { return l.logEnd.load() }
+
+// FlushedOffset is the offset below which every record is on the disk.
+func (l *Log) FlushedOffset() kafka.Offset { return l.flushed.load() }
+
+// HighWatermark is the offset below which every record is committed.
+func (l *Log) HighWatermark() kafka.Offset { return l.highWatermark.load() }
+
+// LastStableOffset is the offset below which every transaction is decided and committed: the end of read_committed.
+func (l *Log) LastStableOffset() kafka.Offset {
+	unstable, highWatermark := l.firstUnstable.load(), l.highWatermark.load()
+	if unstable == kafka.NoOffset {
+		return highWatermark
+	}
+	return min(unstable, highWatermark)
+}
+
+// AdvanceHighWatermark moves the high watermark up to o, but not past the log end offset; it never goes back. It reports
+// whether it moved.
+func (l *Log) AdvanceHighWatermark(o kafka.Offset) bool {
+	l.watermark.Lock()
+	o = min(o, l.logEnd.load())
+	moved := o > l.highWatermark.load()
+	if moved {
+		l.highWatermark.store(o)
+	}
+	l.watermark.Unlock()
+	if moved && l.firstUnstable.load() != kafka.NoOffset {
+		l.settleTransactions()
+	}
+	return moved
+}
+
+// settleTransactions lets the last stable offset follow the high watermark past the markers below it.
+func (l *Log) settleTransactions() {
+	l.append.Lock()
+	l.producers.highWatermarkAt(l.highWatermark.load())
+	l.firstUnstable.store(l.producers.firstUnstable())
+	l.append.Unlock()
+}
+
+// Bytes is the sum of the sizes of the segments.
+func (l *Log) Bytes() int64 {
+	total := int64(0)
+	for _, s := range *l.segments.Load() {
+		total += int64(s.Bytes())
+	}
+	return total
+}
+
+// Segments is the number of segments.
+func (l *Log) Segments() int { return len(*l.segments.Load()) }
+
+// SetObserver sets who is told about flushes and failures. Set it before the first AwaitFlush.
+func (l *Log) SetObserver(o Observer) { l.observer.Store(&o) }
+
+// Failed is the error that took the log's directory offline, or nil.
+func (l *Log) Failed() error { return l.dir.Failed() }
+
+// usableLocked is nil while the log may be appended to and read.
+func (l *Log) usableLocked() error {
+	if l.gone != nil {
+		return l.gone
+	}
+	return l.dir.offline()
+}
+
+// active is the segment that is appended to.
+func (l *Log) active() *segment.Segment {
+	list := *l.segments.Load()
+	return list[len(list)-1]
+}
+
+// publish makes list the log's segments.
+func (l *Log) publish(list []*segment.Segment) {
+	invariant.Check(len(list) > 0, "%s has no segment", l.tp)
+	if invariant.Enabled {
+		invariant.Check(slices.IsSortedFunc(list, func(a, b *segment.Segment) int {
+			return int(a.BaseOffset() - b.BaseOffset())
+		}), "the segments of %s are not in order", l.tp)
+	}
+	l.segments.Store(&list)
+}
+
+// find is the position in list of the segment that holds offset: the last one that begins at or below it.
+func find(list []*segment.Segment, offset kafka.Offset) int {
+	after := sort.Search(len(list), func(i int) bool { return list[i].BaseOffset() > offset })
+	return max(after-1, 0)
+}
+
+// path is the log's folder.
+func (l *Log) path() string { return path.Join(l.dir.path, l.tp.String()) }
+
+func (l *Log) segmentOptions() segment.Options {
+	c := l.config.Load()
+	return segment.Options{
+		BytesMax:           c.SegmentBytes,
+		IndexIntervalBytes: c.IndexIntervalBytes,
+		IndexBytesMax:      c.IndexBytesMax,
+		Reclaim:            l.dir.reclaim,
+	}
+}
+
+// storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk passes,
+// unless it was found out too late and the active segment takes no more writes; everything else takes the log directory
+// offline.
+func (l *Log) storageError(err error) error {
+	switch {
+	case errors.Is(err, kafka.KafkaStorageError), errors.Is(err, kafka.UnknownTopicOrPartition):
+		return err
+	case diskFull(err) && l.active().Err() == nil:
+		l.dir.stats.DiskFull.Add(1)
+	default:
+		l.dir.fail(fmt.Errorf("%s: %w", l.tp, err))
+	}
+	return fmt.Errorf("%w: %s: %w", kafka.KafkaStorageError, l.tp, err)
+}

@@ -1,0 +1,280 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spate/internal/clock"
+	"spate/internal/task"
+	"spate/internal/vfs"
+	"spate/kafka"
+)
+
+// Env is the world as this package sees it.
+type Env struct {
+	Clock  clock.Clock
+	FS     vfs.FS
+	Random io.Reader // directory ids, names of deleted folders, roll jitter; any goroutine may read from it
+	Log    *slog.Logger
+}
+
+// Options is how a log directory is run.
+type Options struct {
+	NodeID    kafka.BrokerID
+	ClusterID string // in Kafka's text form; a new directory is formatted with it, an old one must agree
+
+	RecoveryThreads         int           // num.recovery.threads.per.data.dir
+	RetentionCheckInterval  time.Duration // log.retention.check.interval.ms
+	CheckpointInterval      time.Duration // log.flush.offset.checkpoint.interval.ms, log.flush.start.offset.checkpoint.interval.ms
+	HighWatermarkInterval   time.Duration // replica.high.watermark.checkpoint.interval.ms
+	ProducerExpiration      time.Duration // producer.id.expiration.ms
+	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
+	SlowAfter               time.Duration // an append or a flush that takes longer makes the directory slow
+
+	// OnFail is called once, off the event loops, when an I/O error took the directory offline.
+	OnFail func(d *LogDir, err error)
+	// FlushLatency is told how long each round of the group commit took.
+	FlushLatency func(d time.Duration)
+}
+
+// DefaultOptions is Kafka's defaults; node and cluster are for the caller to fill in.
+func DefaultOptions() Options {
+	return Options{
+		RecoveryThreads:         2,
+		RetentionCheckInterval:  5 * time.Minute,
+		CheckpointInterval:      time.Minute,
+		HighWatermarkInterval:   5 * time.Second,
+		ProducerExpiration:      24 * time.Hour,
+		ProducerExpirationCheck: 10 * time.Minute,
+		SlowAfter:               50 * time.Millisecond,
+	}
+}
+
+// LogDir is one log directory, locked for this process.
+type LogDir struct {
+	env     Env
+	path    string
+	options Options
+	meta    MetaProperties
+	lock    io.Closer
+	stats   Stats
+
+	clean      bool              // the last process closed the directory cleanly
+	cleanEpoch kafka.BrokerEpoch // and noted this epoch
+
+	failure   atomic.Pointer[failure]
+	announced sync.Once
+	slowUntil atomic.Int64 // Unix nanoseconds
+	flushing  atomic.Int64 // when the round of the group commit that is under way began; 0 for none
+
+	// opening serialises the creation of one log; logs are spread over it by name.
+	opening [16]sync.Mutex
+
+	mu     sync.Mutex
+	logs   map[kafka.TopicPartition]*Log
+	doomed []doomed // what waits for its file.delete.delay.ms
+
+	checkpoints checkpoints
+	flusher     flusher
+	background  background
+	tasks       task.Group
+}
+
+// failure is the I/O error that took the directory offline, and what everybody is told from then on.
+type failure struct {
+	cause  error
+	answer error
+}
+
+// OpenLogDir creates the directory where it is missing, locks it, verifies meta.properties or writes it, and reads the
+// checkpoint files. It loads no log and starts nothing.
+func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
+	d := &LogDir{env: env, path: dir, options: o, logs: map[kafka.TopicPartition]*Log{}}
+	d.flusher.wake = make(chan struct{}, 1)
+	d.background.wake = make(chan struct{}, 1)
+	if err := env.FS.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("log directory %s: %w", dir, err)
+	}
+	lock, err := env.FS.Lock(path.Join(dir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("log directory %s is in use: %w", dir, err)
+	}
+	d.lock = lock
+	if err := d.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("log directory %s: %w", dir, err), lock.Close())
+	}
+	return d, nil
+}
+
+func (d *LogDir) open() error {
+	if err := d.readOrWriteMeta(); err != nil {
+		return err
+	}
+	if err := d.takeCleanMarker(); err != nil {
+		return err
+	}
+	return d.readCheckpoints()
+}
+
+// readOrWriteMeta makes sure that the directory belongs to this node of this cluster, or makes it so when it is new.
+func (d *LogDir) readOrWriteMeta() error {
+	m, found, err := ReadMetaProperties(d.env.FS, d.path)
+	if err != nil {
+		return err
+	}
+	if !found {
+		id, err := kafka.NewUUID(d.env.Random)
+		if err != nil {
+			return err
+		}
+		d.meta = MetaProperties{ClusterID: d.options.ClusterID, NodeID: d.options.NodeID, DirectoryID: id}
+		return replaceFile(d.env.FS, path.Join(d.path, metaPropertiesFile), d.meta.text())
+	}
+	if m.ClusterID != d.options.ClusterID {
+		return fmt.Errorf("%s belongs to cluster %s, not to %s", metaPropertiesFile, m.ClusterID, d.options.ClusterID)
+	}
+	if m.NodeID != d.options.NodeID {
+		return fmt.Errorf("%s belongs to node %d, not to %d", metaPropertiesFile, m.NodeID, d.options.NodeID)
+	}
+	d.meta = m
+	return nil
+}
+
+// takeCleanMarker reads the mark of a clean shutdown and removes it: whatever ends this process, the next one must not
+// find it unless this one made it.
+func (d *LogDir) takeCleanMarker() error {
+	name := path.Join(d.path, cleanShutdownFile)
+	text, err := readFile(d.env.FS, name, metaBytesMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.cleanEpoch = -1
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.clean, d.cleanEpoch = true, parseCleanShutdown(text)
+	if err := d.env.FS.Remove(name); err != nil {
+		return err
+	}
+	return d.env.FS.SyncDir(d.path)
+}
+
+// Path is the directory's path as configured.
+func (d *LogDir) Path() string { return d.path }
+
+// ID is the directory.id of meta.properties.
+func (d *LogDir) ID() kafka.UUID { return d.meta.DirectoryID }
+
+// Meta is the directory's meta.properties.
+func (d *LogDir) Meta() MetaProperties { return d.meta }
+
+// CleanShutdown reports whether the last process closed this directory cleanly, and the broker epoch it noted, or -1.
+func (d *LogDir) CleanShutdown() (kafka.BrokerEpoch, bool) { return d.cleanEpoch, d.clean }
+
+// Stats is the directory's counters.
+func (d *LogDir) Stats() *Stats { return &d.stats }
+
+// FreeBytes is the room left in the directory's file system.
+func (d *LogDir) FreeBytes() (int64, error) { return d.env.FS.FreeBytes(d.path) }
+
+// Logs lists the open logs, by topic and partition.
+func (d *LogDir) Logs() []*Log {
+	d.mu.Lock()
+	logs := slices.Collect(maps.Values(d.logs))
+	d.mu.Unlock()
+	slices.SortFunc(logs, func(a, b *Log) int { return compareTopicPartitions(a.tp, b.tp) })
+	return logs
+}
+
+// LogCount is the number of open logs.
+func (d *LogDir) LogCount() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.logs)
+}
+
+// Log is the open log of tp, or nil.
+func (d *LogDir) Log(tp kafka.TopicPartition) *Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.logs[tp]
+}
+
+// Failed is the error that took the directory offline, or nil.
+func (d *LogDir) Failed() error {
+	if f := d.failure.Load(); f != nil {
+		return f.cause
+	}
+	return nil
+}
+
+// offline is what callers are told once the directory has failed, KAFKA_STORAGE_ERROR, or nil.
+func (d *LogDir) offline() error {
+	if f := d.failure.Load(); f != nil {
+		return f.answer
+	}
+	return nil
+}
+
+// fail takes the directory offline. It may be called by an event loop with a lock held, so that the news is spread by
+// the flusher.
+func (d *LogDir) fail(cause error) {
+	f := &failure{cause: cause, answer: fmt.Errorf("%w: log directory %s is offline: %w", kafka.KafkaStorageError, d.path, cause)}
+	if d.failure.CompareAndSwap(nil, f) {
+		d.flusher.signal()
+	}
+}
+
+// announceFailure tells everybody, once, that the directory is offline.
+func (d *LogDir) announceFailure() {
+	f := d.failure.Load()
+	if f == nil {
+		return
+	}
+	d.announced.Do(func() {
+		d.env.Log.Error("log directory is offline", "dir", d.path, "err", f.cause)
+		for _, l := range d.Logs() {
+			if o := l.observer.Load(); o != nil {
+				(*o).Failed(f.cause)
+			}
+		}
+		if d.options.OnFail != nil {
+			d.options.OnFail(d, f.cause)
+		}
+	})
+}
+
+// slowFor is how long a slow append or flush marks the directory: long enough to move the load off the event loops, short
+// enough to come back soon.
+const slowFor = time.Second
+
+// Slow reports whether an append or flush took longer than SlowAfter lately, or is taking so long now: the broker then
+// hands appends to a writer of their own instead of doing them on an event loop.
+func (d *LogDir) Slow() bool {
+	now := d.env.Clock.Now().UnixNano()
+	began := d.flushing.Load()
+	return now < d.slowUntil.Load() || began != 0 && now-began > int64(d.options.SlowAfter)
+}
+
+// took notes how long an append or a flush took that began at started.
+func (d *LogDir) took(started time.Time) time.Duration {
+	now := d.env.Clock.Now()
+	took := now.Sub(started)
+	if took > d.options.SlowAfter {
+		d.slowUntil.Store(now.Add(slowFor).UnixNano())
+		d.stats.SlowOperations.Add(1)
+	}
+	return took
+}
+
+// now is the broker's time as a timestamp.
+func (d *LogDir) now() kafka.Timestamp { return kafka.Timestamp(d.env.Clock.Now().UnixMilli()) }

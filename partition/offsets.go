@@ -1,0 +1,107 @@
+package partition
+
+import (
+	"errors"
+
+	"spate/kafka"
+	"spate/segment"
+)
+
+// TimestampOffset is the answer to a look-up by time: a record's timestamp and offset, and the leader epoch it was
+// written in. Offset is NoOffset when no record was found.
+type TimestampOffset = segment.TimestampOffset
+
+var noOffset = TimestampOffset{Timestamp: kafka.NoTimestamp, Offset: kafka.NoOffset, LeaderEpoch: kafka.NoLeaderEpoch}
+
+// OffsetForTimestamp finds the first record whose timestamp is ts or later (ListOffsets with a time). It may read cold
+// pages: not for event loops.
+func (l *Log) OffsetForTimestamp(ts kafka.Timestamp) (TimestampOffset, error) {
+	if err := l.dir.offline(); err != nil {
+		return noOffset, err
+	}
+	from := l.logStart.load()
+	list := *l.segments.Load()
+	for _, s := range list[find(list, from):] {
+		if newest, _ := s.MaxTimestamp(); newest < ts {
+			continue
+		}
+		found, ok, err := s.OffsetForTimestamp(ts, from)
+		if errors.Is(err, segment.ErrClosed) {
+			continue // retention took it meanwhile: what it held is gone
+		}
+		if err != nil {
+			return noOffset, l.readError(err)
+		}
+		if ok && found.Offset < l.logEnd.load() {
+			return found, nil
+		}
+	}
+	return noOffset, nil
+}
+
+// EarliestOffset is the log start offset and its leader epoch (ListOffsets -2); the timestamp is NoTimestamp.
+func (l *Log) EarliestOffset() TimestampOffset {
+	start := l.logStart.load()
+	return TimestampOffset{Timestamp: kafka.NoTimestamp, Offset: start, LeaderEpoch: l.epochs.Load().at(start)}
+}
+
+// LatestOffset is end, one of the log's end offsets, with the newest leader epoch (ListOffsets -1).
+func (l *Log) LatestOffset(end kafka.Offset) TimestampOffset {
+	return TimestampOffset{Timestamp: kafka.NoTimestamp, Offset: end, LeaderEpoch: l.LatestEpoch()}
+}
+
+// MaxTimestampOffset finds the first record with the largest timestamp (ListOffsets -3).
+func (l *Log) MaxTimestampOffset() (TimestampOffset, error) {
+	if err := l.dir.offline(); err != nil {
+		return noOffset, err
+	}
+	var newest *segment.Segment
+	largest := kafka.NoTimestamp
+	for _, s := range *l.segments.Load() {
+		if ts, _ := s.MaxTimestamp(); ts > largest {
+			newest, largest = s, ts
+		}
+	}
+	if newest == nil {
+		return noOffset, nil
+	}
+	found, ok, err := newest.OffsetOfMaxTimestamp()
+	if err != nil {
+		return noOffset, l.readError(err)
+	}
+	if !ok {
+		return noOffset, nil
+	}
+	return found, nil
+}
+
+// EpochEndOffset answers OffsetForLeaderEpoch (KIP-101): the largest epoch known that is not above epoch, and the offset
+// at which the next epoch began, or the log end offset for the newest. Both are undefined (-1) where epoch is newer than
+// all, or nothing is known.
+func (l *Log) EpochEndOffset(epoch kafka.LeaderEpoch) (kafka.LeaderEpoch, kafka.Offset) {
+	return l.epochs.Load().endOffset(epoch, l.logEnd.load())
+}
+
+// LatestEpoch is the leader epoch of the newest entry of the epoch cache, or NoLeaderEpoch.
+func (l *Log) LatestEpoch() kafka.LeaderEpoch { return l.epochs.Load().latest() }
+
+// EpochForOffset is the leader epoch in which the record at offset was written, or NoLeaderEpoch.
+func (l *Log) EpochForOffset(offset kafka.Offset) kafka.LeaderEpoch {
+	return l.epochs.Load().at(offset)
+}
+
+// AssignEpoch notes that epoch began at the log end offset: a new leader calls it before its first append.
+func (l *Log) AssignEpoch(epoch kafka.LeaderEpoch) {
+	l.append.Lock()
+	l.noteEpochLocked(epoch, l.logEnd.load())
+	l.append.Unlock()
+}
+
+// setEpochsLocked publishes a new epoch cache, whose entry at from is not in the epoch file yet.
+func (l *Log) setEpochsLocked(c epochCache, from kafka.Offset) {
+	l.epochs.Store(&c)
+	if unsaved := l.unsavedEpochs.load(); unsaved == kafka.NoOffset || from < unsaved {
+		l.unsavedEpochs.store(from)
+	}
+	l.dir.wantSave(l)
+}

@@ -1,0 +1,255 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"spate/index"
+	"spate/internal/vfs"
+	"spate/kafka"
+	"spate/kafka/record"
+	"spate/segment"
+)
+
+// segmentSuffixes are the files of one segment, the one that makes it a segment last.
+var segmentSuffixes = []string{index.OffsetKind.Suffix, index.TimeKind.Suffix, index.TransactionKind.Suffix, segment.LogSuffix}
+
+// leftoverSuffixes are those of files that a crash left behind, or a shutdown before their removal was due.
+var leftoverSuffixes = []string{segment.DeletedSuffix, segment.CleanedSuffix, vfs.TempSuffix}
+
+// loader brings one log back from its folder.
+type loader struct {
+	l             *Log
+	trusted       bool         // the last process closed the directory cleanly
+	recoveryPoint kafka.Offset // what was recorded as flushed
+	logStart      kafka.Offset // what was recorded as the log start offset
+	highWatermark kafka.Offset // what was recorded as the high watermark
+
+	bases     []kafka.Offset // of the segments in the folder
+	snapshots []kafka.Offset // of the producer snapshots
+	segments  []*segment.Segment
+	scanned   int // position in segments of the first that was scanned; those from there on need a flush
+	epochs    epochCache
+	changed   bool // epochs is not what the file holds
+}
+
+// load opens the segments, scanning those past the recovery point unless the shutdown was clean, and rebuilds from them
+// what the side files do not tell. What it finds is durable when it returns.
+func (r *loader) load() error {
+	for _, step := range []func() error{r.sweep, r.openSegments, r.readEpochs, r.publish, r.replayProducers, r.settle} {
+		if err := step(); err != nil {
+			for _, s := range r.segments {
+				s.Abandon()
+			}
+			return fmt.Errorf("load %s: %w", r.l.tp, err)
+		}
+	}
+	return nil
+}
+
+// sweep lists the folder and removes what a crash left half done.
+func (r *loader) sweep() error {
+	fsys := r.l.dir.env.FS
+	entries, err := fsys.ReadDir(r.l.path())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		leftover := func(suffix string) bool { return strings.HasSuffix(name, suffix) }
+		if slices.ContainsFunc(leftoverSuffixes, leftover) {
+			if err := fsys.Remove(path.Join(r.l.path(), name)); err != nil {
+				return err
+			}
+			continue
+		}
+		offset, suffix, ok := segment.ParseFileName(name)
+		switch {
+		case ok && suffix == segment.LogSuffix:
+			r.bases = append(r.bases, offset)
+		case ok && suffix == snapshotSuffix:
+			r.snapshots = append(r.snapshots, offset)
+		}
+	}
+	slices.Sort(r.bases)
+	slices.Sort(r.snapshots)
+	return nil
+}
+
+// openSegments opens the segments in order. The log ends at the first one whose tail was lost: what follows it was
+// never acknowledged and goes.
+func (r *loader) openSegments() error {
+	r.scanned = len(r.bases)
+	for i, base := range r.bases {
+		if i > 0 && r.scanned < i && r.segments[i-1].NextOffset() != base {
+			if err := r.dropFrom(i); err != nil {
+				return err
+			}
+			break
+		}
+		s, err := r.openSegment(i, base)
+		if err != nil {
+			return err
+		}
+		r.segments = append(r.segments, s)
+	}
+	end := r.logStart
+	if n := len(r.segments); n > 0 {
+		end = r.segments[n-1].NextOffset()
+	}
+	if !r.trusted && end < r.recoveryPoint {
+		return r.lost(end)
+	}
+	if len(r.segments) == 0 || end < r.logStart {
+		return r.startEmpty()
+	}
+	return nil
+}
+
+func (r *loader) openSegment(i int, base kafka.Offset) (*segment.Segment, error) {
+	fsys, folder, options := r.l.dir.env.FS, r.l.path(), r.l.segmentOptions()
+	whole := i+1 < len(r.bases) && r.bases[i+1] <= r.recoveryPoint
+	if r.trusted || whole {
+		return segment.Open(fsys, folder, base, options)
+	}
+	r.scanned = min(r.scanned, i)
+	s, found, err := segment.Recover(fsys, folder, base, options, r.recoveryPoint, nil)
+	if err == nil && found.CutBytes > 0 {
+		r.l.dir.env.Log.Warn("cut the tail of a segment", "partition", r.l.tp.String(), "base_offset", int64(base),
+			"bytes", found.CutBytes, "reason", found.Reason, "log_end_offset", int64(found.NextOffset))
+	}
+	return s, err
+}
+
+// lost reports that records are missing which were recorded as flushed. They are not to be papered over.
+func (r *loader) lost(end kafka.Offset) error {
+	e := &segment.CorruptError{File: r.l.path(), BaseOffset: end,
+		Reason: fmt.Sprintf("the log ends at offset %d, but everything below %d was flushed", end, r.recoveryPoint)}
+	if n := len(r.segments); n > 0 {
+		e.Position = r.segments[n-1].Bytes()
+	}
+	return e
+}
+
+// dropFrom removes the segment files from position i on, newest first.
+func (r *loader) dropFrom(i int) error {
+	fsys := r.l.dir.env.FS
+	for _, base := range slices.Backward(r.bases[i:]) {
+		r.l.dir.env.Log.Warn("removed a segment past the end of the log", "partition", r.l.tp.String(), "base_offset", int64(base))
+		for _, suffix := range segmentSuffixes {
+			err := fsys.Remove(path.Join(r.l.path(), segment.FileName(base, suffix)))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	r.bases = r.bases[:i]
+	return fsys.SyncDir(r.l.path())
+}
+
+// startEmpty makes the log an empty one that begins at the recorded log start offset: a new log, or one whose records
+// all lie below that offset.
+func (r *loader) startEmpty() error {
+	for _, s := range r.segments {
+		s.Abandon()
+	}
+	r.segments = nil
+	if err := r.dropFrom(0); err != nil {
+		return err
+	}
+	s, err := segment.Create(r.l.dir.env.FS, r.l.path(), r.logStart, r.l.segmentOptions())
+	if err != nil {
+		return err
+	}
+	r.segments = []*segment.Segment{s}
+	r.scanned = 0
+	return nil
+}
+
+// readEpochs reads the epoch file, adds what the scanned segments hold and cuts it to the log. Where the file is missing
+// or broken, the whole log is asked.
+func (r *loader) readEpochs() error {
+	from := r.scanned
+	text, err := readFile(r.l.dir.env.FS, path.Join(r.l.path(), epochFile), metaBytesMax)
+	if err == nil {
+		r.epochs, err = parseEpochs(text)
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			r.l.dir.env.Log.Warn("rebuilding the leader epochs", "partition", r.l.tp.String(), "err", err)
+		}
+		r.epochs, from = nil, 0
+	}
+	read := slices.Clone(r.epochs)
+	first, last := r.segments[0], r.segments[len(r.segments)-1]
+	r.logStart = max(r.logStart, first.BaseOffset())
+	r.epochs = r.epochs.truncateEnd(last.NextOffset())
+	for _, s := range r.segments[from:] {
+		err := s.Each(s.BaseOffset(), func(b record.Batch) error {
+			r.epochs, _ = r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	r.epochs = r.epochs.truncateStart(r.logStart)
+	r.changed = !slices.Equal(read, r.epochs)
+	return nil
+}
+
+// publish gives the log its segments and offsets.
+func (r *loader) publish() error {
+	l, last := r.l, r.segments[len(r.segments)-1]
+	l.append.Lock()
+	defer l.append.Unlock()
+	l.publish(r.segments)
+	l.logStart.store(r.logStart)
+	l.logEnd.store(last.NextOffset())
+	l.highWatermark.store(min(max(r.highWatermark, r.logStart), last.NextOffset()))
+	l.epochs.Store(&r.epochs)
+	l.unsavedEpochs.store(kafka.NoOffset)
+	if r.changed {
+		l.setEpochsLocked(r.epochs, r.logStart)
+	}
+	l.unsealed = last.BaseOffset()
+	if r.scanned < len(r.segments) {
+		l.unsealed = r.segments[r.scanned].BaseOffset()
+	}
+	l.beginSegmentLocked(l.dir.now())
+	return nil
+}
+
+// replayProducers brings the producer state to the end of the log, and puts the aborted transactions of the scanned
+// segments back into their indexes, which the scan emptied.
+func (r *loader) replayProducers() error {
+	l := r.l
+	l.append.Lock()
+	defer l.append.Unlock()
+	limit := l.logEnd.load()
+	if r.scanned < len(r.segments) {
+		limit = r.segments[r.scanned].BaseOffset()
+	}
+	return l.replayProducersLocked(r.snapshots, limit, r.segments[r.scanned:])
+}
+
+// settle makes what was scanned durable: it may have been in the page cache only. A clean shutdown did that already.
+func (r *loader) settle() error {
+	l := r.l
+	if r.scanned == len(r.segments) {
+		l.flushed.store(l.logEnd.load())
+		return nil
+	}
+	if err := l.flushSegments(r.segments); err != nil {
+		return err
+	}
+	if err := l.dir.env.FS.SyncDir(l.path()); err != nil {
+		return err
+	}
+	l.flushed.store(l.logEnd.load())
+	return nil
+}

@@ -1,0 +1,150 @@
+package partition
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"spate/kafka"
+	"spate/segment"
+)
+
+// DeleteTo raises the log start offset to offset (DeleteRecords, or a leader's larger start). Segments that end at or
+// below it are removed by the next retention check. An offset past the high watermark is OFFSET_OUT_OF_RANGE.
+func (l *Log) DeleteTo(offset kafka.Offset) error {
+	l.append.Lock()
+	defer l.append.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	if offset > l.highWatermark.load() {
+		return fmt.Errorf("%w: log start offset %d is past the high watermark %d", kafka.OffsetOutOfRange, offset, l.highWatermark.load())
+	}
+	l.raiseStartLocked(offset)
+	return nil
+}
+
+// raiseStartLocked moves the log start offset up, and the epochs with it.
+func (l *Log) raiseStartLocked(start kafka.Offset) {
+	if start <= l.logStart.load() {
+		return
+	}
+	l.logStart.store(start)
+	if c := *l.epochs.Load(); len(c) > 0 && c[0].startOffset < start {
+		l.setEpochsLocked(c.truncateStart(start), start)
+	}
+}
+
+// retain does the retention check of every log.
+func (d *LogDir) retain(now time.Time) {
+	for _, l := range d.Logs() {
+		if err := l.retain(now); err != nil {
+			// The log is gone, the directory offline, or the disk too full to roll: all of it is seen elsewhere.
+			d.env.Log.Warn("retention", "partition", l.tp.String(), "err", err)
+		}
+	}
+}
+
+// retain deletes the segments that retention no longer wants: they leave the log at once, their files are renamed, and
+// removed after file.delete.delay.ms.
+func (l *Log) retain(now time.Time) error {
+	l.maintenance.Lock()
+	defer l.maintenance.Unlock()
+	list, err := l.detachExpired(now)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them is
+	// no reason to keep the segments.
+	if err := l.saveSideFilesMaintained(); err != nil && !diskFull(err) {
+		return err
+	}
+	for _, s := range list {
+		if err := s.RenameDeleted(); err != nil {
+			return l.storageError(err)
+		}
+	}
+	if err := l.removeSnapshotsBelow(l.logStart.load(), list); err != nil {
+		return l.storageError(err)
+	}
+	if err := l.dir.env.FS.SyncDir(l.path()); err != nil {
+		return l.storageError(err)
+	}
+	l.dir.doom(doomed{due: now.Add(l.config.Load().FileDeleteDelay), log: l, segments: list})
+	return nil
+}
+
+// detachExpired takes the expired segments out of the log.
+func (l *Log) detachExpired(now time.Time) ([]*segment.Segment, error) {
+	l.append.Lock()
+	defer l.append.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return nil, err
+	}
+	views, err := l.segmentViewsLocked()
+	if err != nil {
+		return nil, l.storageError(err)
+	}
+	n := l.retentionRule(now).expired(views)
+	if n == 0 {
+		return nil, nil
+	}
+	if n == len(*l.segments.Load()) {
+		// A log is never without a segment.
+		if err := l.rollLocked(l.logEnd.load(), kafka.Timestamp(now.UnixMilli())); err != nil {
+			return nil, err
+		}
+	}
+	list := *l.segments.Load()
+	l.publish(slices.Clone(list[n:]))
+	l.unsealed = max(l.unsealed, list[n].BaseOffset())
+	l.raiseStartLocked(list[n].BaseOffset())
+	return slices.Clone(list[:n]), nil
+}
+
+// retentionRule is the rule of the topic's settings.
+func (l *Log) retentionRule(now time.Time) retentionRule {
+	c := l.config.Load()
+	r := retentionRule{now: kafka.Timestamp(now.UnixMilli()), age: Forever, bytes: -1, logStart: l.logStart.load(),
+		highWatermark: l.highWatermark.load()}
+	if c.Delete {
+		r.age, r.bytes = c.RetentionAge, c.RetentionBytes
+	}
+	return r
+}
+
+// segmentViewsLocked is what retention looks at.
+func (l *Log) segmentViewsLocked() ([]segmentView, error) {
+	end := l.logEnd.load()
+	list := *l.segments.Load()
+	views := make([]segmentView, len(list))
+	for i, s := range list {
+		views[i] = segmentView{base: s.BaseOffset(), end: end, bytes: int64(s.Bytes())}
+		if i+1 < len(list) {
+			views[i].end = list[i+1].BaseOffset()
+		}
+		views[i].maxTimestamp, _ = s.MaxTimestamp()
+		if views[i].maxTimestamp >= 0 {
+			continue
+		}
+		st, err := l.dir.env.FS.Stat(path.Join(l.path(), segment.FileName(s.BaseOffset(), segment.LogSuffix)))
+		if err != nil {
+			return nil, err
+		}
+		views[i].maxTimestamp = kafka.Timestamp(st.ModTime().UnixMilli())
+	}
+	return views, nil
+}
+
+// removeSnapshotsBelow removes the producer snapshots of segments that went; the one at the new start stays.
+func (l *Log) removeSnapshotsBelow(start kafka.Offset, list []*segment.Segment) error {
+	for _, s := range list {
+		if s.BaseOffset() < start {
+			if err := l.removeSnapshot(s.BaseOffset()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

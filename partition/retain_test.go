@@ -1,0 +1,196 @@
+package partition
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"spate/kafka"
+)
+
+// TestRetention: segments past their age leave the log, their files get another name and go after the delay.
+func TestRetention(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
+	l := w.openLog(t, c)
+	d := l.Dir()
+	d.Poll(w.clock.Now())
+	for range 9 { // three to a segment
+		w.mustClient(t, l, batchSpec{pid: 1, sequence: kafka.Sequence(l.LogEndOffset()), value: make([]byte, 200)})
+		w.clock.Advance(10 * time.Minute)
+		d.PollFlush()
+		d.Poll(w.clock.Now())
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l.AdvanceHighWatermark(9)
+	held, err := l.Read(0, 1<<20, true, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(11 * time.Minute) // the newest record of the first segment is 81 minutes old, that of the second 51
+	d.Poll(w.clock.Now())
+	wantOffsets(t, l, 3, 9, 9, 9)
+	if l.Segments() != 2 || l.Bytes() >= 2000 {
+		t.Errorf("%d segments, %d bytes", l.Segments(), l.Bytes())
+	}
+	if names := fileNames(t, w, "/data/t-0"); !slices.Contains(names, "0.log.deleted") || slices.Contains(names, "0.log") {
+		t.Errorf("files %v", names)
+	}
+	if held.Bytes()[0] != 0 || held.Length() == 0 {
+		t.Error("a reader lost what it held")
+	}
+	held.Release()
+	w.clock.Advance(c.FileDeleteDelay)
+	d.Poll(w.clock.Now())
+	if names := fileNames(t, w, "/data/t-0"); slices.Contains(names, "0.log.deleted") {
+		t.Errorf("files %v", names)
+	}
+	if d.Stats().SegmentsDeleted.Load() != 1 {
+		t.Errorf("%d segments deleted", d.Stats().SegmentsDeleted.Load())
+	}
+	l = w.crash(t, l)
+	wantOffsets(t, l, 3, 9, 9, 9)
+}
+
+// TestRetentionOfEverything: a log whose records are all too old is left with an empty segment, and keeps its offsets.
+func TestRetentionOfEverything(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
+	l := w.openLog(t, c)
+	d := l.Dir()
+	d.Poll(w.clock.Now())
+	for range 7 {
+		w.mustClient(t, l, batchSpec{pid: 1, sequence: kafka.Sequence(l.LogEndOffset()), value: make([]byte, 200)})
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l.AdvanceHighWatermark(6)
+	w.clock.Advance(2 * time.Hour)
+	d.Poll(w.clock.Now())
+	if l.LogStartOffset() != 6 {
+		t.Errorf("log start offset %d past the high watermark 6", l.LogStartOffset())
+	}
+	l.AdvanceHighWatermark(7)
+	w.clock.Advance(2 * time.Hour)
+	d.Poll(w.clock.Now())
+	if l.LogStartOffset() != 7 || l.LogEndOffset() != 7 || l.Segments() != 1 || l.Bytes() != 0 {
+		t.Errorf("[%d, %d) in %d segments, %d bytes", l.LogStartOffset(), l.LogEndOffset(), l.Segments(), l.Bytes())
+	}
+	if l.LatestEpoch() != 0 || l.EpochForOffset(7) != 0 {
+		t.Errorf("epoch %d, of offset 7 %d", l.LatestEpoch(), l.EpochForOffset(7))
+	}
+	for _, restart := range []func(*world, testing.TB, *Log) *Log{nil, (*world).crash, (*world).restart} {
+		if restart != nil {
+			l = restart(w, t, l)
+		}
+		wantOffsets(t, l, 7, 7, 7, 7)
+		if a, err := w.client(l, batchSpec{pid: 1, sequence: 6, ts: w.now(), value: make([]byte, 200)}.build(t)); err != nil || !a.Duplicate {
+			t.Errorf("the producer is forgotten: %+v, %v", a, err)
+		}
+	}
+	w.mustClient(t, l, batchSpec{pid: 1, sequence: 7})
+	wantOffsets(t, l, 7, 7, 7, 8)
+}
+
+// TestRetentionBySize keeps at least retention.bytes.
+func TestRetentionBySize(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionBytes = 1000, 1500
+	l := w.openLog(t, c)
+	for range 30 {
+		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
+	}
+	l.AdvanceHighWatermark(30)
+	l.Dir().retain(w.clock.Now())
+	if bytes := l.Bytes(); bytes < 1500 || bytes >= 2500 {
+		t.Errorf("%d bytes are left", bytes)
+	}
+	c.Delete = false // compact alone, or nothing: only what lies below the log start offset goes
+	c.RetentionBytes = 0
+	l.UpdateConfig(c)
+	start := l.LogStartOffset()
+	l.Dir().retain(w.clock.Now())
+	if l.LogStartOffset() != start {
+		t.Errorf("log start offset %d", l.LogStartOffset())
+	}
+	if err := l.DeleteTo(30); err != nil {
+		t.Fatal(err)
+	}
+	l.Dir().retain(w.clock.Now())
+	if l.LogStartOffset() != 30 || l.Segments() != 1 {
+		t.Errorf("log start offset %d, %d segments", l.LogStartOffset(), l.Segments())
+	}
+}
+
+// TestRetentionWithoutTimes goes by the time of the file.
+func TestRetentionWithoutTimes(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 300, time.Hour
+	l := w.openLog(t, c)
+	for range 5 {
+		w.mustCoordinator(t, l, batchSpec{pid: kafka.NoProducerID, ts: -1, value: make([]byte, 200)})
+	}
+	l.AdvanceHighWatermark(4)
+	l.Dir().retain(w.clock.Now()) // the files of the memory disk are from the year 1
+	if l.LogStartOffset() != 4 {
+		t.Errorf("log start offset %d", l.LogStartOffset())
+	}
+}
+
+// TestDeleteTo: the log start offset rises, never past the high watermark, never back.
+func TestDeleteTo(t *testing.T) {
+	w := newWorld()
+	l := w.openLog(t, smallConfig())
+	l.AssignEpoch(0)
+	w.mustCoordinator(t, l, batchSpec{pid: kafka.NoProducerID, count: 5})
+	l.AssignEpoch(2)
+	w.mustCoordinator(t, l, batchSpec{pid: kafka.NoProducerID, count: 5})
+	l.AdvanceHighWatermark(8)
+	wantError(t, l.DeleteTo(9), kafka.OffsetOutOfRange)
+	for _, to := range []kafka.Offset{3, 7, 4} {
+		if err := l.DeleteTo(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantOffsets(t, l, 7, 0, 8, 10)
+	if l.EpochForOffset(6) != kafka.NoLeaderEpoch || l.EpochForOffset(7) != 2 {
+		t.Errorf("epoch of offset 6 is %d, of 7 %d", l.EpochForOffset(6), l.EpochForOffset(7))
+	}
+	l = w.restart(t, l)
+	wantOffsets(t, l, 7, 10, 8, 10)
+}
+
+// TestProducerExpiry: the background worker forgets producers, and a restart does too.
+func TestProducerExpiry(t *testing.T) {
+	w := newWorld()
+	l := w.openLog(t, smallConfig())
+	d := l.Dir()
+	d.Poll(w.clock.Now())
+	w.mustClient(t, l, batchSpec{pid: 1})
+	w.clock.Advance(23 * time.Hour)
+	w.mustClient(t, l, batchSpec{pid: 2})
+	d.Poll(w.clock.Now())
+	if got := l.Producers(); len(got) != 2 {
+		t.Errorf("producers %v", got)
+	}
+	w.clock.Advance(time.Hour)
+	d.Poll(w.clock.Now())
+	if got := l.Producers(); len(got) != 1 || got[0].ID != 2 {
+		t.Errorf("producers %v", got)
+	}
+	c := *l.Config()
+	if err := d.Close(1); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(24 * time.Hour)
+	if got := w.openLog(t, c).Producers(); len(got) != 0 {
+		t.Errorf("producers %v", got)
+	}
+}

@@ -1,0 +1,100 @@
+package partition
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"spate/kafka"
+	"spate/segment"
+)
+
+// pendingSnapshotsMax bounds the producer states that wait for the disk while it is full. Where one is lost, recovery
+// begins at an earlier one.
+const pendingSnapshotsMax = 2
+
+// mustRollLocked says whether p goes to a new segment: the active one is full (bytes, index entries, relative offsets),
+// or the time from its first record to the newest of p is more than segment.ms.
+func (l *Log) mustRollLocked(active *segment.Segment, p *prepared, now kafka.Timestamp) bool {
+	if active.Full(len(p.records), p.end-1) {
+		return true
+	}
+	c := l.config.Load()
+	if active.Bytes() == 0 {
+		return int64(len(p.records)) > l.limit // segment.bytes was raised
+	}
+	if int64(active.Bytes())+int64(len(p.records)) > c.SegmentBytes { // segment.bytes was lowered
+		return true
+	}
+	if c.SegmentAge == Forever {
+		return false
+	}
+	waited := now - l.rolled
+	if first := active.FirstTimestamp(); first >= 0 {
+		waited = p.maxTimestamp - first
+	}
+	return int64(waited) > (c.SegmentAge - l.jitter).Milliseconds()
+}
+
+// rollOffset is where the segment begins that p goes to: where the log ends, so that segments join without gaps. Only a
+// leader's batch far ahead, after a hole that compaction made, has to begin one of its own.
+func (l *Log) rollOffset(p *prepared) (kafka.Offset, error) {
+	end := l.logEnd.load()
+	if p.end-1-end <= math.MaxInt32 {
+		return end, nil
+	}
+	if p.end-1-p.base <= math.MaxInt32 {
+		return p.base, nil
+	}
+	return 0, fmt.Errorf("%w: offsets %d to %d do not fit one segment", ErrUnexpectedOffset, p.base, p.end-1)
+}
+
+// rollLocked begins a new active segment at base. The old one is sealed by the next flush, and the producer state as of
+// base is written by the background worker: neither belongs on an event loop.
+func (l *Log) rollLocked(base kafka.Offset, now kafka.Timestamp) error {
+	list := *l.segments.Load()
+	if last := list[len(list)-1]; last.BaseOffset() == base {
+		// It is empty and too small for one batch, since it was made for a lower segment.bytes: make it again.
+		list = list[:len(list)-1]
+		if err := last.Remove(); err != nil {
+			return l.storageError(err)
+		}
+	}
+	next, err := segment.Create(l.dir.env.FS, l.path(), base, l.segmentOptions())
+	if err != nil {
+		return l.storageError(err)
+	}
+	l.publish(append(slices.Clone(list), next))
+	l.beginSegmentLocked(now)
+	l.snapshots = append(l.snapshots, pendingSnapshot{base, l.producers.snapshot()})
+	if extra := len(l.snapshots) - pendingSnapshotsMax; extra > 0 {
+		l.snapshots = slices.Delete(l.snapshots, 0, extra)
+	}
+	l.dir.stats.SegmentsRolled.Add(1)
+	l.dir.wantSave(l)
+	l.AwaitFlush()
+	return nil
+}
+
+// beginSegmentLocked notes what the active segment was made with, and when, and draws its share of segment.jitter.ms.
+func (l *Log) beginSegmentLocked(now kafka.Timestamp) {
+	c := l.config.Load()
+	l.limit = c.SegmentBytes
+	l.rolled = now
+	l.jitter = drawJitter(l.dir.env.Random, min(c.SegmentJitter, c.SegmentAge))
+}
+
+// drawJitter gives a duration in [0, limit).
+func drawJitter(random io.Reader, limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return 0
+	}
+	var b [8]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return 0 // rolling at segment.ms sharp is no harm
+	}
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(limit))
+}

@@ -1,0 +1,16 @@
+package partition
+
+import "sync/atomic"
+
+// Stats counts what a log directory did. All fields may be read at any time.
+type Stats struct {
+	FlushRounds     atomic.Int64 // rounds of the group commit
+	FlushedLogs     atomic.Int64 // logs flushed in them
+	AppendBytes     atomic.Int64
+	AppendBatches   atomic.Int64
+	SlowOperations  atomic.Int64 // appends and flushes slower than SlowAfter
+	DiskFull        atomic.Int64 // appends and background writes that a full disk refused
+	SegmentsRolled  atomic.Int64
+	SegmentsDeleted atomic.Int64
+	Truncations     atomic.Int64
+}

@@ -1,0 +1,309 @@
+package replica
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"spate/internal/task"
+	"spate/kafka"
+	"spate/metadata/image"
+	"spate/partition"
+	"spate/replica/state"
+)
+
+// Settings are a topic's, as far as replicas and their logs use them.
+type Settings struct {
+	Log    partition.Config
+	ISRMin int // min.insync.replicas
+}
+
+// Options is how a Set is run.
+type Options struct {
+	Self kafka.BrokerID
+	// DirsMissing says that a configured log directory could not be opened. A partition that is found nowhere may then
+	// be in that one, and is not made anew.
+	DirsMissing bool
+	// Settings resolves the settings of a topic from what is set on it, which the controller has validated.
+	Settings func(overrides map[string]string) Settings
+	// Watch makes the watcher of a replica.
+	Watch func() Watcher
+	Log   *slog.Logger
+}
+
+// Set is all replicas that this broker hosts.
+type Set struct {
+	options Options
+	dirs    []*partition.LogDir
+	topics  *directory
+}
+
+// NewSet makes an empty set over the log directories, which are open and hold their own lock.
+func NewSet(dirs []*partition.LogDir, o Options) *Set {
+	return &Set{options: o, dirs: dirs, topics: newDirectory()}
+}
+
+// Topic finds a topic by name. It allocates nothing and takes no lock.
+func (s *Set) Topic(name []byte) *Topic { return s.topics.byName(name) }
+
+// TopicNamed is Topic for a string.
+func (s *Set) TopicNamed(name string) *Topic { return s.topics.byString(name) }
+
+// TopicByID finds a topic by its id. It allocates nothing and takes no lock.
+func (s *Set) TopicByID(id kafka.UUID) *Topic { return s.topics.byID(id) }
+
+// Replica finds one replica, or nil.
+func (s *Set) Replica(tp kafka.TopicPartition) *Replica {
+	t := s.topics.byString(tp.Topic)
+	if t == nil {
+		return nil
+	}
+	return t.Partition(tp.Partition)
+}
+
+// TopicCount is the number of topics with a replica here.
+func (s *Set) TopicCount() int { return int(s.topics.count.Load()) }
+
+// Each calls visit for every replica, in no order.
+func (s *Set) Each(visit func(*Replica)) {
+	s.topics.each(func(t *Topic) {
+		for _, r := range t.Replicas() {
+			if r != nil {
+				visit(r)
+			}
+		}
+	})
+}
+
+// Dirs is the log directories that were open at the start.
+func (s *Set) Dirs() []*partition.LogDir { return s.dirs }
+
+// Load loads the logs of all directories, at start, and makes those that the image asks for and that are not there.
+// Folders that the image does not place here are set aside. A log that cannot be read, and all logs of a directory that
+// fails, leave their partitions unavailable; only what an operator has to sort out first is an error.
+func (s *Set) Load(img *image.Image) error {
+	found, err := s.loadDirs(img)
+	if err != nil {
+		return err
+	}
+	for topic := range img.Topics() {
+		s.host(img, topic, found)
+	}
+	return nil
+}
+
+// logs are those found on disk, by partition; a nil log could not be loaded.
+type logs map[kafka.TopicPartition]*partition.Log
+
+// loadDirs loads all directories at a time.
+func (s *Set) loadDirs(img *image.Image) (logs, error) {
+	var (
+		loading task.Group
+		mu      sync.Mutex
+		found   = logs{}
+		doubled error
+	)
+	for _, dir := range s.dirs {
+		loading.Go("load "+dir.Path(), func() {
+			loaded, failures, err := dir.LoadLogs(s.fateIn(img))
+			mu.Lock()
+			defer mu.Unlock()
+			for _, log := range loaded {
+				tp := log.TopicPartition()
+				if other := found[tp]; other != nil {
+					doubled = fmt.Errorf("%s is in %s and in %s: remove the copy that is older",
+						tp, other.Dir().Path(), dir.Path())
+				}
+				found[tp] = log
+			}
+			for _, f := range failures {
+				found[f.TopicPartition] = nil
+				s.options.Log.Error("a partition is offline: its log is corrupt", "partition", f.TopicPartition.String(),
+					"dir", dir.Path(), "error", f.Err)
+			}
+			if err != nil {
+				s.options.Log.Error("a log directory is offline", "dir", dir.Path(), "error", err)
+			}
+		})
+	}
+	loading.Wait()
+	return found, doubled
+}
+
+// fateIn tells a directory what to do with a folder, as the image has it.
+func (s *Set) fateIn(img *image.Image) partition.Resolve {
+	return func(tp kafka.TopicPartition, id kafka.UUID) (partition.Config, partition.Fate) {
+		topic := img.Topic(tp.Topic)
+		wanted := topic != nil && (id == kafka.ZeroUUID || id == topic.ID) &&
+			int(tp.Partition) < len(topic.Partitions) && hosts(topic.Partitions[tp.Partition], s.options.Self)
+		if !wanted {
+			s.options.Log.Warn("a folder belongs to no partition of this broker and is set aside",
+				"partition", tp.String(), "topic_id", id.String())
+			return partition.Config{}, partition.Stray
+		}
+		return s.settings(img, topic.Name).Log, partition.Keep
+	}
+}
+
+func hosts(p *image.Partition, self kafka.BrokerID) bool {
+	for _, id := range p.Replicas {
+		if id == self {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) settings(img *image.Image, topic string) Settings {
+	return s.options.Settings(img.Configs(image.TopicResource(topic)))
+}
+
+// Apply follows the metadata from one image to the next.
+func (s *Set) Apply(img *image.Image, d *image.Delta) {
+	for _, topic := range d.TopicsDeleted {
+		s.drop(topic.ID)
+	}
+	for _, topic := range d.TopicsCreated {
+		s.host(img, topic, nil)
+	}
+	for i := range d.PartitionsChanged {
+		change := &d.PartitionsChanged[i]
+		s.hostPartition(img, change.Topic, change.Index, nil)
+	}
+	for _, r := range d.ConfigsChanged {
+		if r.Type == image.ResourceTopic {
+			s.configure(img, r.Name)
+		}
+	}
+}
+
+// host makes the replicas of a topic.
+func (s *Set) host(img *image.Image, topic *image.Topic, found logs) {
+	for index := range topic.Partitions {
+		s.hostPartition(img, topic, kafka.PartitionIndex(index), found)
+	}
+}
+
+// hostPartition makes or tells the replica of one partition, if this broker has one.
+func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.PartitionIndex, found logs) {
+	p := topic.Partitions[index]
+	if !hosts(p, s.options.Self) {
+		return
+	}
+	t := s.topics.byID(topic.ID)
+	fresh := t == nil
+	if fresh {
+		t = newTopic(topic.Name, topic.ID)
+	}
+	r := t.Partition(index)
+	if r == nil {
+		tp := kafka.TopicPartition{Topic: topic.Name, Partition: index}
+		settings := s.settings(img, topic.Name)
+		log := s.logOf(tp, topic.ID, p, settings.Log, found)
+		r = newReplica(s.options.Self, t, tp, log, settings, s.options.Watch())
+		t.put(r)
+	}
+	r.assign(&state.Assignment{
+		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR,
+	})
+	if fresh {
+		s.topics.add(t) // with its first replica ready
+	}
+}
+
+// logOf gives the log that was found, or a new one where the partition is new; nil when there is none to be had.
+func (s *Set) logOf(tp kafka.TopicPartition, id kafka.UUID, p *image.Partition, c partition.Config, found logs) *partition.Log {
+	log, there := found[tp]
+	if there {
+		return log
+	}
+	dir, err := s.place(p, found != nil)
+	if err == nil {
+		log, err = dir.OpenLog(tp, id, c)
+	}
+	if err != nil {
+		s.options.Log.Error("a partition is offline: it has no log", "partition", tp.String(), "error", err)
+		return nil
+	}
+	return log
+}
+
+// place chooses the log directory for a new log: the one that the controller assigned, else the one with the fewest
+// logs. starting is set while the broker starts: then a log that is not found need not be new.
+func (s *Set) place(p *image.Partition, starting bool) (*partition.LogDir, error) {
+	assigned := p.Directory(s.options.Self)
+	var best *partition.LogDir
+	fewest := 0
+	for _, dir := range s.dirs {
+		if dir.ID() == assigned && dir.Failed() == nil {
+			return dir, nil
+		}
+		if dir.Failed() != nil {
+			continue
+		}
+		if n := dir.LogCount(); best == nil || n < fewest {
+			best, fewest = dir, n
+		}
+	}
+	switch {
+	case !isReserved(assigned):
+		return nil, fmt.Errorf("it is assigned to the log directory with id %s, which is offline", assigned)
+	case starting && (s.options.DirsMissing || s.anyFailed()):
+		return nil, fmt.Errorf("it may be in a log directory that is offline")
+	case best == nil:
+		return nil, fmt.Errorf("every log directory is offline")
+	}
+	return best, nil
+}
+
+func (s *Set) anyFailed() bool {
+	for _, dir := range s.dirs {
+		if dir.Failed() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// isReserved tells whether a directory id names no directory: unassigned, lost and migrating are the ids below 100.
+func isReserved(id kafka.UUID) bool {
+	for _, b := range id[:len(id)-1] {
+		if b != 0 {
+			return false
+		}
+	}
+	return id[len(id)-1] < 100
+}
+
+// drop retires and deletes the replicas of a topic.
+func (s *Set) drop(id kafka.UUID) {
+	t := s.topics.byID(id)
+	if t == nil {
+		return
+	}
+	s.topics.remove(t)
+	for _, r := range t.Replicas() {
+		if r == nil {
+			continue
+		}
+		r.retire(kafka.UnknownTopicOrPartition)
+		if log := r.View().Log; log != nil {
+			if err := log.Delete(); err != nil {
+				s.options.Log.Error("a deleted partition stays on disk", "partition", r.tp.String(), "error", err)
+			}
+		}
+	}
+}
+
+func (s *Set) configure(img *image.Image, topic string) {
+	t := s.topics.byString(topic)
+	if t == nil {
+		return
+	}
+	settings := s.settings(img, topic)
+	for _, r := range t.Replicas() {
+		if r != nil {
+			r.configure(settings)
+		}
+	}
+}

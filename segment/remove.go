@@ -1,0 +1,70 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+
+	"spate/index"
+)
+
+// suffixes are those of the files of a segment. The log comes first: what is left of a segment whose log is gone is an
+// index that nobody looks at.
+var suffixes = [...]string{
+	LogSuffix, index.OffsetKind.Suffix, index.TimeKind.Suffix, index.TransactionKind.Suffix,
+}
+
+// RenameDeleted adds DeletedSuffix to the names of all files, so that nothing of the segment is loaded again. Reads go
+// on; nothing more is written. The new names are not made durable: a crash may bring the old ones back.
+func (s *Segment) RenameDeleted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.body.Load()
+	if b == nil {
+		return ErrClosed
+	}
+	if s.doomed {
+		return nil
+	}
+	for _, suffix := range suffixes {
+		name := s.path(suffix)
+		if err := s.disk.Rename(name, name+DeletedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	s.doomed, s.suffix = true, DeletedSuffix
+	b.offsets.Renamed(s.path(index.OffsetKind.Suffix))
+	b.times.Renamed(s.path(index.TimeKind.Suffix))
+	b.aborted.Renamed(s.path(index.TransactionKind.Suffix))
+	return nil
+}
+
+// Remove removes the files and ends the segment. Ranges that were read stay good until they are released; only then the
+// room on the disk is free.
+func (s *Segment) Remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doomed = true
+	var errs []error
+	for _, suffix := range suffixes {
+		errs = append(errs, removeMissing(s.disk, s.path(suffix)))
+	}
+	s.drop()
+	return errors.Join(errs...)
+}
+
+// Abandon ends the segment and writes nothing: its files are somebody else's by now, or stay as a crash would leave
+// them. Ranges that were read stay good until they are released.
+func (s *Segment) Abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doomed = true
+	s.drop()
+}
+
+// drop gives up the segment's own reference. The caller holds mu.
+func (s *Segment) drop() {
+	if b := s.body.Load(); b != nil {
+		s.body.Store(nil)
+		b.release()
+	}
+}

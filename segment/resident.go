@@ -1,0 +1,68 @@
+package segment
+
+import (
+	"spate/internal/vfs"
+	"spate/kafka"
+	"spate/kafka/record"
+)
+
+// Resident says whether a Read with these arguments finds its way without waiting for a disk. Whether the bytes that it
+// gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it is false.
+func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
+	b, err := s.acquire()
+	if err != nil {
+		return true // Read says so at once
+	}
+	defer b.release()
+	size, relative := unpack(b.end.Load())
+	next := s.base + kafka.Offset(relative)
+	if size == 0 || offset >= next || offset >= end {
+		return true
+	}
+	m := b.mapping.Load()
+	if m == nil || size > int64(len(m.bytes)) || !b.offsets.Resident() {
+		return false
+	}
+	f, err := s.finder(b, size)
+	if err != nil {
+		return true
+	}
+	resident := false
+	err = vfs.Guard(func() error {
+		resident = f.resident(m, offset, bytesMax, end, next, b.flushed.Load())
+		return nil
+	})
+	return resident && err == nil
+}
+
+// resident follows the steps of a read and asks about the pages of each before it takes it.
+func (f *finder) resident(m *mapping, offset kafka.Offset, bytesMax int, end, next kafka.Offset, flushed uint64) bool {
+	if !f.residentAround(m, f.offsets.Floor(int64(offset-f.base))) {
+		return false
+	}
+	from, err := f.endingFrom(offset)
+	if err != nil {
+		return false // a worker shall find out what is wrong
+	}
+	if end < next {
+		_, relative := unpack(flushed)
+		if f.base+kafka.Offset(relative) != end && !f.residentAround(m, f.offsets.Floor(int64(end-1-f.base))) {
+			return false
+		}
+	}
+	budget := from.position + int64(max(bytesMax, 0))
+	return budget >= int64(len(f.data)) || f.residentAround(m, f.offsets.FloorPosition(budget))
+}
+
+// residentAround says whether the log is in memory from the i-th index entry up to the header that the one after it
+// points to.
+func (f *finder) residentAround(m *mapping, i int) bool {
+	from, to := int64(0), int64(len(f.data))
+	if i >= 0 {
+		from = int64(f.offsets.At(i).Position)
+	}
+	if i+1 < f.offsets.Len() {
+		to = min(to, int64(f.offsets.At(i+1).Position)+record.HeaderBytes)
+	}
+	return m.Resident(from, to-from)
+}

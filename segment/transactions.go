@@ -1,0 +1,58 @@
+package segment
+
+import (
+	"spate/index"
+	"spate/internal/vfs"
+	"spate/kafka"
+)
+
+// AppendAborted adds an aborted transaction whose marker was appended to this segment. Flush makes it durable. It is for
+// the appender.
+func (s *Segment) AppendAborted(t index.Transaction) error {
+	b, err := s.writable()
+	if err != nil {
+		return err
+	}
+	if b.aborted.Live() == nil {
+		if err := s.reviveAborted(b); err != nil {
+			return err
+		}
+	}
+	b.aborted.Live().AppendTransaction(t)
+	return nil
+}
+
+func (s *Segment) reviveAborted(b *body) error {
+	view, err := b.aborted.View()
+	if err != nil {
+		return err
+	}
+	return vfs.Guard(func() error {
+		valid := index.Transactions(view).Valid(s.base)
+		if len(valid) == len(view) {
+			b.aborted.Revive(index.NewBuffer(valid))
+		} else {
+			b.aborted.Replace(index.NewBuffer(valid))
+		}
+		return nil
+	})
+}
+
+// Aborted appends to dst the aborted transactions of this segment that overlap with the offsets [from, to). It reports
+// whether those are all of them: if not, later segments may hold the markers of more.
+func (s *Segment) Aborted(dst []index.Transaction, from, to kafka.Offset) (_ []index.Transaction, all bool, err error) {
+	b, err := s.acquire()
+	if err != nil {
+		return dst, false, err
+	}
+	defer b.release()
+	view, err := b.aborted.View()
+	if err != nil {
+		return dst, false, err
+	}
+	err = vfs.Guard(func() error {
+		dst, all = index.Transactions(view).Overlapping(dst, from, to)
+		return nil
+	})
+	return dst, all, err
+}
