@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
-	"time"
 
 	"spate/internal/config"
 	"spate/internal/metrics"
@@ -40,7 +39,7 @@ func openDirs(env Env, c *config.Config, registry *metrics.Registry, onFail func
 	for _, path := range all {
 		o := dirOptions(c, clusterID)
 		o.OnFail = onFail
-		o.FlushLatency = func(took time.Duration) { registry.Histogram(metrics.FlushTime, path).Observe(took) }
+		o.FlushLatency = registry.Histogram(metrics.FlushTime, path).Observe
 		dir, err := partition.OpenLogDir(partitionEnv(env), path, o)
 		switch {
 		case err == nil && path == metadataPath:
@@ -124,7 +123,10 @@ func (d *dirs) start() {
 func (d *dirs) close(epoch kafka.BrokerEpoch) error {
 	var errs []error
 	for _, dir := range d.all() {
-		errs = append(errs, dir.Close(epoch))
+		failed := dir.Failed() != nil // which was made known when it happened
+		if err := dir.Close(epoch); err != nil && !failed {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

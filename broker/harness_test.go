@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
 
 	"spate/internal/clock"
 	"spate/internal/config"
@@ -329,3 +330,17 @@ func eventually(t testing.TB, what string, condition func() bool) {
 		}
 	}
 }
+
+// deleteTopic removes a topic.
+func (n *node) deleteTopic(name string) {
+	n.t.Helper()
+	reply, err := n.metadata.Submit(context.Background(), controller.DeleteTopics{Topics: []controller.TopicRef{{Name: &name}}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := reply.(controller.DeleteTopicsReply).Topics[0].Err; err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

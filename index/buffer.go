@@ -4,8 +4,8 @@ import (
 	"sync/atomic"
 )
 
-// Buffer is an index that grows in memory. One goroutine appends; any goroutine reads, without a lock. The zero value is
-// empty.
+// Buffer is an index that grows in memory. One goroutine appends; any goroutine reads, without a lock. The zero value
+// is empty.
 type Buffer struct {
 	block atomic.Pointer[block]
 }

@@ -52,8 +52,8 @@ func OpenFile(disk vfs.FS, name string, kind Kind) *File {
 	return &File{disk: disk, path: name, kind: kind}
 }
 
-// View is the entries, mapped from the file if need be; they are not checked. Without a file there are none. What a
-// sealed index gives may be used until Close.
+// View is the entries, mapped from the file if need be; they are not checked. Without a file an optional index has no
+// entries, and another is ErrUnusable. What a sealed index gives may be used until Close.
 func (f *File) View() ([]byte, error) {
 	if live := f.live.Load(); live != nil {
 		return live.View(), nil
@@ -84,7 +84,10 @@ func (f *File) mapFile() ([]byte, error) {
 func (f *File) mapInto(m *mappedFile) error {
 	file, err := f.disk.OpenFile(f.path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		if f.kind.Optional {
+			return nil
+		}
+		return ErrUnusable
 	}
 	if err != nil {
 		return err
@@ -160,8 +163,8 @@ func (f *File) Replace(buffer *Buffer) {
 	f.live.Store(buffer)
 }
 
-// Persist writes entries that the file lacks, once they fill a page. The newest stays out: a file that holds every entry
-// was synced or sealed.
+// Persist writes entries that the file lacks, once they fill a page. The newest stays out: a file that holds every
+// entry was synced or sealed.
 func (f *File) Persist() error {
 	live := f.live.Load()
 	if live == nil {

@@ -8,9 +8,9 @@ import (
 
 // The size of an entry in each file.
 const (
-	OffsetEntryBytes      = 8
-	TimeEntryBytes        = 12
-	TransactionEntryBytes = 34
+	OffsetEntryBytes      = 4 + 4
+	TimeEntryBytes        = 8 + 4
+	TransactionEntryBytes = 2 + 8 + 8 + 8 + 8
 )
 
 // Kind is one of the three indexes.
@@ -48,9 +48,9 @@ type TimeEntry struct {
 	Relative  int32
 }
 
-// Transaction is an aborted transaction whose marker lies in the segment. A reader of committed records that begins below
-// LastOffset leaves out what ProducerID wrote from FirstOffset on. LastStableOffset is that of the log once the marker
-// was written: no transaction that overlaps with offsets below it has its marker in a later entry.
+// Transaction is an aborted transaction whose marker lies in the segment. A reader of committed records that begins
+// below LastOffset leaves out what ProducerID wrote from FirstOffset on. LastStableOffset is that of the log once the
+// marker was written: no transaction that overlaps with offsets below it has its marker in a later entry.
 //
 //	 0 version            int16, 0
 //	 2 producer id        int64

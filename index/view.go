@@ -46,8 +46,8 @@ func (v Times) Len() int { return len(v) / TimeEntryBytes }
 // At is the i-th entry.
 func (v Times) At(i int) TimeEntry { return decodeTime(v[i*TimeEntryBytes:]) }
 
-// Valid is the longest prefix whose entries rise in both fields. No entry has a negative timestamp; one of zeros that is
-// not the first ends it, as Kafka's zero padding does.
+// Valid is the longest prefix whose entries rise in both fields. No entry has a negative timestamp; one of zeros that
+// is not the first ends it, as Kafka's zero padding does.
 func (v Times) Valid() Times {
 	last := TimeEntry{Timestamp: kafka.NoTimestamp, Relative: -1}
 	for i := range v.Len() {
@@ -70,8 +70,8 @@ func (v Times) FloorRelative(relative int64) int {
 	return search(v.Len(), func(i int) bool { return int64(v.At(i).Relative) > relative }) - 1
 }
 
-// search is sort.Search: the smallest i in [0, n) for which past is true, or n. Being small, it is inlined together with
-// past, which sort.Search is not.
+// search is sort.Search: the smallest i in [0, n) for which past is true, or n. Being small, it is inlined together
+// with past, which sort.Search is not.
 func search(n int, past func(int) bool) int {
 	low, high := 0, n
 	for low < high {
@@ -111,8 +111,8 @@ func (v Transactions) Valid(base kafka.Offset) Transactions {
 	return v[:v.Len()*TransactionEntryBytes]
 }
 
-// Overlapping appends to dst those transactions that overlap with the offsets [from, to). It reports whether that is all
-// of them: if not, later segments may hold the markers of more.
+// Overlapping appends to dst those transactions that overlap with the offsets [from, to). It reports whether that is
+// all of them: if not, later segments may hold the markers of more.
 func (v Transactions) Overlapping(dst []Transaction, from, to kafka.Offset) (_ []Transaction, all bool) {
 	first := search(v.Len(), func(i int) bool { return v.At(i).LastOffset >= from })
 	for i := first; i < v.Len(); i++ {

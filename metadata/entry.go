@@ -35,7 +35,13 @@ func build(w *record.Builder) []byte {
 }
 
 // encodeControl makes a batch of one control record.
-func encodeControl(t record.ControlType, value []byte, base kafka.Offset, epoch kafka.LeaderEpoch, ts kafka.Timestamp) []byte {
+func encodeControl(
+	t record.ControlType,
+	value []byte,
+	base kafka.Offset,
+	epoch kafka.LeaderEpoch,
+	ts kafka.Timestamp,
+) []byte {
 	w := record.NewBuilder(record.BuilderOptions{BaseOffset: base, LeaderEpoch: epoch, Control: true})
 	w.AppendControl(ts, t, value)
 	return build(w)
@@ -52,8 +58,14 @@ func encodeEntry(e *raftpb.Entry, base kafka.Offset, ts kafka.Timestamp, change 
 		return encodeControl(record.ControlLeaderChange, meta.AppendLeaderChange(nil, change), base, epoch, ts)
 	}
 	b := record.Batch(e.GetData())
-	invariant.Check(b.BaseOffset() == base && b.LeaderEpoch() == epoch,
-		"a batch for offset %d of epoch %d comes to offset %d in epoch %d", b.BaseOffset(), b.LeaderEpoch(), base, epoch)
+	invariant.Check(
+		b.BaseOffset() == base && b.LeaderEpoch() == epoch,
+		"a batch for offset %d of epoch %d comes to offset %d in epoch %d",
+		b.BaseOffset(),
+		b.LeaderEpoch(),
+		base,
+		epoch,
+	)
 	return b
 }
 

@@ -17,12 +17,14 @@ type segmentLog struct {
 	fs       vfs.FS
 	dir      string
 	options  segment.Options
+	rollAt   int64              // bytes after which a segment is full
 	segments []*segment.Segment // by base offset, at least one
 }
 
-// The indexes of the metadata log serve Kafka's tools and the start of a read. The offset index of a gigabyte with an
-// entry every 4 KiB, Kafka's interval, takes 2 MiB.
+// A segment can grow to a gigabyte even when it is meant to be smaller, because a batch is never split. The indexes
+// serve Kafka's tools; the offset index of a gigabyte with an entry every 4 KiB, Kafka's interval, takes 2 MiB.
 const (
+	logSegmentBytesMax    = 1 << 30
 	logIndexIntervalBytes = 4096
 	logIndexBytesMax      = 10 << 20
 )
@@ -32,14 +34,17 @@ const (
 // damage there is an error; damage after is a torn tail, which is cut off.
 func openSegmentLog(fs vfs.FS, dir string, segmentBytes int64, from, durableTo kafka.Offset,
 	visit func(record.Batch) error) (*segmentLog, error) {
-	l := &segmentLog{fs: fs, dir: dir, options: segment.Options{
-		BytesMax: segmentBytes, IndexIntervalBytes: logIndexIntervalBytes, IndexBytesMax: logIndexBytesMax}}
+	l := &segmentLog{fs: fs, dir: dir, rollAt: segmentBytes, options: segment.Options{
+		BytesMax: max(
+			segmentBytes,
+			logSegmentBytesMax,
+		), IndexIntervalBytes: logIndexIntervalBytes, IndexBytesMax: logIndexBytesMax}}
 	bases, err := l.list(from)
 	if err == nil {
 		err = l.open(bases, durableTo, visit)
 	}
 	if err == nil && len(l.segments) == 0 {
-		err = l.create(from)
+		err = l.begin(from, durableTo)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -64,8 +69,11 @@ func (l *segmentLog) list(from kafka.Offset) ([]kafka.Offset, error) {
 		bases = bases[1:]
 	}
 	if len(bases) > 0 && bases[0] > from {
-		return nil, fmt.Errorf("the log begins at offset %d, but the snapshot ends at %d: a segment or a snapshot is missing",
-			bases[0], from)
+		return nil, fmt.Errorf(
+			"the log begins at offset %d, but the snapshot ends at %d: a segment or a snapshot is missing",
+			bases[0],
+			from,
+		)
 	}
 	for _, entry := range entries {
 		base, suffix, ok := segment.ParseFileName(entry.Name())
@@ -81,32 +89,40 @@ func (l *segmentLog) list(from kafka.Offset) ([]kafka.Offset, error) {
 	return bases, nil
 }
 
-// open opens the segments and checks that each goes on where the one before ends.
+// open opens the segments and checks that each goes on where the one before ends. A segment is flushed whole before the
+// next one is made, so only the last can have a torn tail.
 func (l *segmentLog) open(bases []kafka.Offset, durableTo kafka.Offset, visit func(record.Batch) error) error {
 	for i, base := range bases {
 		if i > 0 && l.EndOffset() != base {
-			return fmt.Errorf("segment %d of the log ends at offset %d, but the next begins at %d", i-1, l.EndOffset(), base)
+			return fmt.Errorf("a segment ends at offset %d, but the next begins at %d", l.EndOffset(), base)
 		}
-		s, _, err := segment.Recover(l.fs, l.dir, base, l.options, durableTo, visit)
+		must := max(durableTo, base)
+		if i+1 < len(bases) {
+			must = bases[i+1]
+		}
+		s, _, err := segment.Recover(l.fs, l.dir, base, l.options, must, visit)
 		if err != nil {
 			return err
 		}
 		l.segments = append(l.segments, s)
 	}
-	if len(bases) > 0 && l.EndOffset() < durableTo {
-		return fmt.Errorf("the log ends at offset %d, but it was durable up to %d", l.EndOffset(), durableTo)
-	}
 	return nil
 }
 
-// create adds an empty segment to append to, durably.
+// begin makes the first segment of a log that has none.
+func (l *segmentLog) begin(from, durableTo kafka.Offset) error {
+	if durableTo > from {
+		return fmt.Errorf("there is no segment, but the log was durable from offset %d up to %d", from, durableTo)
+	}
+	return l.create(from)
+}
+
+// create adds an empty segment to append to. Its name becomes durable with the first flush; until then the log is as
+// complete without it.
 func (l *segmentLog) create(base kafka.Offset) error {
 	s, err := segment.Create(l.fs, l.dir, base, l.options)
 	if err != nil {
 		return err
-	}
-	if err := s.Flush(); err != nil {
-		return errors.Join(err, s.Close())
 	}
 	l.segments = append(l.segments, s)
 	return nil
@@ -123,7 +139,9 @@ func (l *segmentLog) Append(batches []byte) error {
 	if err != nil {
 		return err
 	}
-	if l.active().Full(len(batches), last) {
+	s := l.active()
+	grown := int64(s.Bytes()) + int64(len(batches))
+	if s.Bytes() > 0 && (grown > l.rollAt || s.Full(len(batches), last)) {
 		if err := l.roll(); err != nil {
 			return err
 		}
@@ -155,19 +173,6 @@ func (l *segmentLog) roll() error {
 // Flush makes what was appended durable. Only the last segment can have anything that is not: the one before was sealed
 // before it was written to.
 func (l *segmentLog) Flush() error { return l.active().Flush() }
-
-// Each visits the batches from offset up to the end.
-func (l *segmentLog) Each(offset kafka.Offset, visit func(record.Batch) error) error {
-	for _, s := range l.segments {
-		if s.NextOffset() <= offset {
-			continue
-		}
-		if err := s.Each(offset, visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // StartFrom begins a new segment if offset is the end of the log, and removes the segments that end before offset.
 func (l *segmentLog) StartFrom(offset kafka.Offset) error {

@@ -82,7 +82,9 @@ func encodeSnapshot(s snapshot, now kafka.Timestamp) []byte {
 	if w.Count() > 0 {
 		flush()
 	}
-	return append(file, encodeControl(record.ControlSnapshotFooter, meta.AppendSnapshotFooter(nil), next, epoch, now)...)
+	return append(
+		file,
+		encodeControl(record.ControlSnapshotFooter, meta.AppendSnapshotFooter(nil), next, epoch, now)...)
 }
 
 // decodeSnapshot reads the content of the file of that name.
@@ -103,7 +105,8 @@ func decodeSnapshot(name string, data []byte, clusterID string) (snapshot, error
 		if err := b.CheckCRC(); err != nil {
 			return s, err
 		}
-		if closed || b.BaseOffset() != next || b.LeaderEpoch() != epoch || b.IsControl() != (next == 0 || len(rest) == 0) {
+		first, last := next == 0, len(rest) == 0
+		if closed || b.BaseOffset() != next || b.LeaderEpoch() != epoch || b.IsControl() != first && !last {
 			return s, fmt.Errorf("a batch at offset %d of epoch %d is out of place", b.BaseOffset(), b.LeaderEpoch())
 		}
 		switch {

@@ -48,6 +48,7 @@ type storage struct {
 	conf      *raftpb.ConfState
 	snapshot  mark
 	places    []place         // of the entries from snapshot.index+1 on
+	tail      []*raftpb.Entry // the last ones of them: those that are not applied yet
 	end       kafka.Offset    // where the next entry begins
 	newest    kafka.Timestamp // of the last entry
 	grown     int64           // bytes of the entries in places
@@ -108,7 +109,7 @@ func (s *storage) prepareFolder(parent string) error {
 	return nil
 }
 
-// visit notes the place of a batch that was found in the log. What the snapshot holds is passed over.
+// visit takes in a batch that was found in the log. What the snapshot holds is passed over.
 func (s *storage) visit(b record.Batch) error {
 	if b.NextOffset() <= s.snapshot.end {
 		return nil
@@ -117,9 +118,19 @@ func (s *storage) visit(b record.Batch) error {
 		return fmt.Errorf("a batch begins at offset %d where %d is wanted", b.BaseOffset(), s.end)
 	}
 	if last := s.termOf(s.lastIndex()); uint64(b.LeaderEpoch()) < last {
-		return fmt.Errorf("the batch at offset %d is of epoch %d, after one of %d", b.BaseOffset(), b.LeaderEpoch(), last)
+		return fmt.Errorf(
+			"the batch at offset %d is of epoch %d, after one of %d",
+			b.BaseOffset(),
+			b.LeaderEpoch(),
+			last,
+		)
+	}
+	e, err := decodeEntry(b, s.lastIndex()+1)
+	if err != nil {
+		return err
 	}
 	s.add(b)
+	s.tail = append(s.tail, e)
 	return nil
 }
 
@@ -175,17 +186,25 @@ func (s *storage) save(hard *raftpb.HardState, entries []*raftpb.Entry, now kafk
 		return err
 	}
 	if err := s.log.Flush(); err != nil {
-		return errNotDurable(err)
+		return fmt.Errorf("%w: %w", errUncertain, err)
 	}
 	for _, b := range batches {
 		s.add(b)
 	}
+	s.tail = append(s.tail, entries...)
 	return nil
 }
 
-// errNotDurable hides from the caller that a flush failed for want of space: what it left on the disk is not known,
-// so the log cannot go on as after an append that failed for that reason.
-func errNotDurable(err error) error { return fmt.Errorf("flush: %v", err) }
+// applied lets go of the entries up to index.
+func (s *storage) applied(index uint64) {
+	if s.tail = s.tail[len(s.tail)-int(s.lastIndex()-index):]; len(s.tail) == 0 {
+		s.tail = nil // with the memory below it
+	}
+}
+
+// errUncertain marks a failure after which it is not known what is durable: the log cannot go on, not even when the
+// reason was a full disk.
+var errUncertain = errors.New("it is not known what is durable")
 
 func (s *storage) writeVote(hard *raftpb.HardState) error {
 	return writeQuorumState(s.fs, s.dir, quorumState{
@@ -255,34 +274,22 @@ func (s *storage) Term(index uint64) (uint64, error) {
 	return s.termOf(index), nil
 }
 
-// errEnough ends a walk over the log before its end.
-var errEnough = errors.New("enough entries")
-
-// Entries is part of raft.Storage: the entries of [low, high), up to about bytesMax bytes but at least one.
+// Entries is part of raft.Storage: the entries of [low, high), up to about bytesMax bytes but at least one. Those that
+// are applied are not given: Raft would ask for them only to send them to a follower, and there is none.
 func (s *storage) Entries(low, high, bytesMax uint64) ([]*raftpb.Entry, error) {
-	if low <= s.snapshot.index {
+	first := s.lastIndex() + 1 - uint64(len(s.tail))
+	if low < first {
 		return nil, raft.ErrCompacted
 	}
 	if high > s.lastIndex()+1 {
 		return nil, raft.ErrUnavailable
 	}
-	var entries []*raftpb.Entry
+	entries := slices.Clone(s.tail[low-first : high-first])
 	bytes := uint64(0)
-	err := s.log.Each(s.places[low-s.snapshot.index-1].base, func(b record.Batch) error {
-		bytes += uint64(len(b))
-		if len(entries) > 0 && bytes > bytesMax || low == high {
-			return errEnough
+	for i, e := range entries {
+		if bytes += uint64(len(e.GetData())); i > 0 && bytes > bytesMax {
+			return entries[:i], nil
 		}
-		e, err := decodeEntry(b, low)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, e)
-		low++
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil, err
 	}
 	return entries, nil
 }

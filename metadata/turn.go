@@ -79,6 +79,10 @@ func (n *Node) elect(now time.Time) error {
 	if n.raft, err = raft.NewRawNode(n.raftConfig()); err != nil {
 		return n.fail(err)
 	}
+	// What is known to be committed comes first: Raft does not campaign while a change of the quorum is not applied.
+	if err = n.drive(now); err != nil {
+		return err
+	}
 	if err = n.raft.Campaign(); err != nil {
 		return n.fail(err)
 	}
@@ -175,6 +179,7 @@ func (n *Node) drive(now time.Time) error {
 		if err := n.commit(ready.CommittedEntries); err != nil {
 			return n.fail(err)
 		}
+		n.storage.applied(n.applied)
 		n.raft.Advance(ready)
 	}
 	return nil
@@ -239,7 +244,7 @@ func (n *Node) answer(done func(controller.Reply, error), reply controller.Reply
 // command tries again; after any other error only a restart can tell what is durable.
 func (n *Node) fail(cause error) error {
 	err := fmt.Errorf("%w: the metadata log: %w", kafka.KafkaStorageError, cause)
-	if !errors.Is(cause, syscall.ENOSPC) {
+	if !errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, errUncertain) {
 		n.failure.Store(&err)
 		n.env.Log.Error("the metadata log failed; no metadata changes until a restart", "error", cause)
 	}

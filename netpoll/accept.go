@@ -22,7 +22,7 @@ const (
 	// acceptPause is for how long a listener is left alone when accepting fails and nothing can be done about it: the
 	// newcomers wait in the kernel's queue, and the acceptor does not spin.
 	acceptPause = 100 * time.Millisecond
-	// warnEvery is how often the same kind of refusal is logged.
+	// warnEvery is how often a refusal is logged at most; the counters have them all.
 	warnEvery = 10 * time.Second
 )
 
@@ -33,8 +33,8 @@ type acceptor struct {
 	poller    *epoll.Poller
 	listeners map[int]*listener // by descriptor
 	account   acceptStats
-	// spare is a descriptor kept to be given up when the process has no more: then a newcomer can be accepted and closed,
-	// instead of being reported by the poller over and over. It is -1 while it could not be had back.
+	// spare is a descriptor kept to be given up when the process has no more: then a newcomer can be accepted and
+	// closed, instead of being reported by the poller over and over. It is -1 while it could not be had back.
 	spare  int
 	paused map[int]clock.Timer // listeners that are left alone, and what ends it
 	ids    uint64              // connections accepted; each gets its number
@@ -114,6 +114,9 @@ func (a *acceptor) accept(fd int, _ epoll.IOEvent, _ epoll.IOFlags) error {
 		switch {
 		case err == nil:
 			a.welcome(li, client, fromSockaddr(where))
+			if a.spare < 0 {
+				_ = a.openSpare() // else the next shortage pauses the listener until it works
+			}
 		case err == unix.EAGAIN:
 			return nil
 		case err == unix.EINTR || fromClient(err):
@@ -133,8 +136,8 @@ func (a *acceptor) accept(fd int, _ epoll.IOEvent, _ epoll.IOFlags) error {
 // fromClient reports whether an error of accept is that of a newcomer who has gone meanwhile; the next may be fine.
 func fromClient(err error) bool {
 	switch err {
-	case unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH,
-		unix.EOPNOTSUPP, unix.ENETUNREACH, unix.EPERM:
+	case unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET,
+		unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.EPERM:
 		return true
 	}
 	return false
@@ -144,8 +147,8 @@ func fromClient(err error) bool {
 func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) {
 	s := a.server
 	if err := s.limits.admit(remote.Addr()); err != nil {
-		_ = unix.Close(fd)
 		s.refused(err, remote)
+		_ = unix.Close(fd)
 		return
 	}
 	local, err := localAddress(fd)
@@ -176,10 +179,9 @@ func (a *acceptor) turnAway(li *listener) bool {
 	a.spare = -1
 	client, where, err := unix.Accept4(li.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err == nil {
-		_ = unix.Close(client)
 		a.server.refused(ErrDescriptors, fromSockaddr(where))
+		_ = unix.Close(client)
 	}
-	// Without a spare the next shortage pauses the listener until there is one.
 	_ = a.openSpare()
 	return err == nil
 }

@@ -2,18 +2,23 @@ package netpoll
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"spate/internal/clock"
 )
 
 // TestConnectionCaps: newcomers over a cap are closed at once and counted, others are served on, and there is room
@@ -37,7 +42,7 @@ func TestConnectionCaps(t *testing.T) {
 		},
 		"an address that may have more, and one that may have none": {
 			options: Options{ConnectionsPerIPMax: 1, PerIPOverrides: map[netip.Addr]int{
-				netip.MustParseAddr(second): 3, netip.MustParseAddr(third): 0,
+				netip.MustParseAddr("::ffff:" + second): 3, netip.MustParseAddr(third): 0,
 			}},
 			dials: []string{first, first + "R", second, second, second, second + "R", third + "R"}, perIP: 3,
 		},
@@ -71,6 +76,29 @@ func TestConnectionCaps(t *testing.T) {
 			c.send([]byte("room again"))
 			c.expect("room again")
 		})
+	}
+}
+
+// TestRefusalsAreLoggedSparingly: a storm of newcomers that are refused is one line in the log, and another one later.
+func TestRefusalsAreLoggedSparingly(t *testing.T) {
+	var log bytes.Buffer
+	manual := clock.NewManual(time.Unix(0, 0))
+	o := Options{ConnectionsPerIPMax: 1, Clock: manual, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	w := newWorld(t, o, echoer())
+	w.dial()
+	w.nextOpen()
+	storm := func() {
+		for range 20 {
+			w.dial().expectEnd()
+		}
+	}
+	storm()
+	manual.Advance(warnEvery)
+	storm()
+	w.must(await(t, w.shutdown(t.Context())))
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "too many connections from this address") {
+		t.Fatalf("logged:\n%s", log.String())
 	}
 }
 
@@ -128,7 +156,7 @@ func TestListen(t *testing.T) {
 		"an IPv4 address in the IPv6 form": {listen: "[::ffff:127.0.0.1]:0", dial: "127.0.0.1", local: "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{TB: t, frame: echoer(), opened: make(chan Conn, 1), ended: make(chan ending, 1)}
+			w := &world{TB: t, frame: echoer(), opened: make(chan Conn, 1)}
 			s, err := New(Options{Loops: 1, SendBufferBytes: 100_000, ReceiveBufferBytes: 50_000}, w)
 			w.must(err)
 			defer func() { w.must(s.Shutdown(t.Context())) }()
@@ -139,9 +167,10 @@ func TestListen(t *testing.T) {
 			w.must(err)
 			defer func() { _ = dialled.Close() }()
 			c := w.nextOpen()
-			remote, local := dialled.LocalAddr().String(), dialled.RemoteAddr().String()
-			if c.Listener() != "EXTERNAL" || c.RemoteAddr().String() != remote || c.LocalAddr().String() != local {
-				t.Fatalf("%s: from %v to %v, dialled from %s to %s", c.Listener(), c.RemoteAddr(), c.LocalAddr(), remote, local)
+			got := []string{c.Listener(), c.RemoteAddr().String(), c.LocalAddr().String()}
+			want := []string{"EXTERNAL", dialled.LocalAddr().String(), dialled.RemoteAddr().String()}
+			if !slices.Equal(got, want) {
+				t.Fatalf("name, remote and local address are %v, dialled was %v", got, want)
 			}
 			if got := c.LocalAddr().Addr().String(); got != test.local {
 				t.Fatalf("dialled %s", got)
@@ -153,7 +182,8 @@ func TestListen(t *testing.T) {
 				{unix.SOL_SOCKET, unix.SO_SNDBUF, 200_000}, // the kernel doubles it for its own needs
 				{unix.SOL_SOCKET, unix.SO_RCVBUF, 100_000},
 			} {
-				if got, err := unix.GetsockoptInt(c.(*conn).fd, option.level, option.name); err != nil || got != option.value {
+				got, err := unix.GetsockoptInt(c.(*conn).fd, option.level, option.name)
+				if err != nil || got != option.value {
 					t.Errorf("option %d is %d: %v", option.name, got, err)
 				}
 			}
@@ -172,7 +202,8 @@ func TestListenErrors(t *testing.T) {
 	for _, address := range []string{
 		at.String(), "127.0.0.1", "127.0.0.1:http:1", "no such host:0", "192.0.2.1:0", "[fe80::1%nodevice]:0",
 	} {
-		if _, err := s.Listen("OTHER", address); err == nil || !strings.HasPrefix(err.Error(), "netpoll: listener OTHER: ") {
+		_, err := s.Listen("OTHER", address)
+		if err == nil || !strings.HasPrefix(err.Error(), "netpoll: listener OTHER: ") {
 			t.Errorf("listening on %s: %v", address, err)
 		}
 	}
@@ -205,6 +236,30 @@ func TestUrgentByte(t *testing.T) {
 		w.must(err)
 	}
 	c.expect("urgent")
+}
+
+// TestPausedListener: newcomers at a listener that cannot accept wait in the kernel's queue until it can again.
+func TestPausedListener(t *testing.T) {
+	manual := clock.NewManual(time.Unix(0, 0))
+	w := newWorld(t, Options{Clock: manual}, echoer())
+	a := w.server.acceptor
+	paused := make(chan struct{})
+	a.trigger(func(any) error {
+		for _, li := range a.listeners {
+			a.pause(li)
+		}
+		close(paused)
+		return nil
+	}, nil)
+	await(t, paused)
+	c := w.dial()
+	c.send([]byte("hello"))
+	manual.Advance(acceptPause / 2)
+	if n := w.server.Stats().Accepted; n != 0 {
+		t.Fatalf("%d were accepted", n)
+	}
+	manual.Advance(acceptPause)
+	c.expect("hello")
 }
 
 // Out of descriptors. A child process serves with few of them; its parent has enough to dial as often as it likes.

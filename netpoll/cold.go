@@ -20,6 +20,9 @@ type coldRead struct {
 	next   *coldRead // in the line; under the pool's lock
 }
 
+// readsIn reports whether a worker is reading in what is to be sent next.
+func (c *conn) readsIn() bool { return c.cold != nil && c.cold.busy }
+
 // readIn has a worker read in what is to be sent next.
 func (c *conn) readIn() {
 	if c.cold == nil {
@@ -69,8 +72,9 @@ func (c *conn) resident(p *Piece, from, n int64) bool {
 	return p.Mapped != nil && c.loop.inCore(p.Mapped[from:from+n])
 }
 
-// cached asks the kernel whether a range of a file is in the page cache, and whether its last byte can be read: a page
-// that is only being read in counts as cached. It needs Linux 6.5 and the right to write to the file, or else knows not.
+// cached asks the kernel whether a range of a file is in the page cache, and whether its last byte can be read, since a
+// page that is only being read in counts as cached. It needs Linux 6.5 and the right to write to the file; else the
+// answer is not known.
 func (l *loop) cached(fd int, offset, n int64) (resident, known bool) {
 	if l.server.noCachestat.Load() {
 		return false, false

@@ -11,7 +11,9 @@ import (
 	"spate/internal/invariant"
 )
 
-// conn is a connection on a loop; it implements Conn.
+var _ Conn = (*conn)(nil)
+
+// conn is a connection on a loop.
 type conn struct {
 	loop     *loop
 	id       uint64
@@ -86,7 +88,7 @@ func (c *conn) Pause() {
 
 func (c *conn) Resume() {
 	c.pauses--
-	invariant.Check(c.pauses >= 0, "connection %d was resumed more often than paused", c.id)
+	invariant.Check(c.pauses >= 0, "a connection was resumed more often than paused")
 	c.mark()
 }
 
@@ -182,12 +184,12 @@ func (c *conn) blocked() bool {
 
 // owes reports whether it is the server's turn to do something for c, so that silence is not the client's fault.
 func (c *conn) owes() bool {
-	return c.pauses > 0 || c.starved || c.cold != nil && c.cold.busy || c.queue.due() > 0 && !c.awaitsWrite
+	return c.pauses > 0 || c.starved || c.readsIn() || c.queue.due() > 0 && !c.awaitsWrite
 }
 
 // keepTime sees to it that c is on the agenda of begun frames if, and only if, a frame is under way and nothing but the
-// client keeps it from being read. A client that does not read, and so blocks its own overdrawn frame, keeps others from
-// overdrawing: its time goes on.
+// client keeps it from being read. A client that does not read, and so blocks its own overdrawn frame, keeps others
+// from overdrawing: its time goes on.
 func (c *conn) keepTime() {
 	agenda := &c.loop.begun
 	counts := !c.blocked() || c.frames.overdraws() && c.awaitsWrite
@@ -278,7 +280,7 @@ func (c *conn) teardown(reason error) {
 		c.kept.recycle()
 		c.kept = nil
 	}
-	if c.cold == nil || !c.cold.busy {
+	if !c.readsIn() {
 		c.releaseQueue()
 	}
 	c.leave()
@@ -299,9 +301,9 @@ func (c *conn) releaseQueue() {
 func (c *conn) refuse(reason error) {
 	c.dead = true
 	c.ended.Store(true)
-	_ = unix.Close(c.fd)
-	c.leave()
 	c.loop.server.refused(reason, c.remote)
+	c.leave()
+	_ = unix.Close(c.fd)
 }
 
 // leave counts c out of its loop and of the limits.

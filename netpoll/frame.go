@@ -79,8 +79,8 @@ type assembler struct {
 	// partial gathers the frame under way; nil until a byte of its body has arrived that does not end it.
 	partial *Frame
 	arrived int // bytes of the body in partial
-	// proven is the largest frame that the connection has finished: it may have a buffer for such a size at once, others
-	// get one that grows with what has arrived.
+	// proven is the largest frame that the connection has finished: it may have a buffer for such a size at once,
+	// others get one that grows with what has arrived.
 	proven   int
 	finished uint64 // how many frames have been whole
 }

@@ -177,15 +177,19 @@ func TestBadFrames(t *testing.T) {
 		size   int32
 		answer string
 	}{
-		"size zero":                  {wire: []byte{0, 0, 0, 0, 1, 2, 3}, size: 0},
-		"size -1":                    {wire: []byte{255, 255, 255, 255}, size: -1},
-		"the most negative size":     {wire: []byte{128, 0, 0, 0}, size: math.MinInt32},
-		"the largest size":           {wire: []byte{127, 255, 255, 255}, size: math.MaxInt32},
-		"one byte over the limit":    {wire: binary.BigEndian.AppendUint32(nil, bytesMax+1), size: bytesMax + 1},
-		"an HTTP request":            {wire: []byte("GET / HTTP/1.1\r\n\r\n"), size: 0x47455420},
-		"a TLS client hello":         {wire: []byte{22, 3, 1, 2, 0, 1, 0, 1, 252}, size: 0x16030102},
-		"a good frame, then size 0":  {wire: append(appendFrame(nil, []byte("good")), 0, 0, 0, 0), size: 0, answer: "good"},
-		"a good frame, then size -2": {wire: append(appendFrame(nil, []byte("good")), 255, 255, 255, 254), size: -2, answer: "good"},
+		"size zero":               {wire: []byte{0, 0, 0, 0, 1, 2, 3}, size: 0},
+		"size -1":                 {wire: []byte{255, 255, 255, 255}, size: -1},
+		"the most negative size":  {wire: []byte{128, 0, 0, 0}, size: math.MinInt32},
+		"the largest size":        {wire: []byte{127, 255, 255, 255}, size: math.MaxInt32},
+		"one byte over the limit": {wire: binary.BigEndian.AppendUint32(nil, bytesMax+1), size: bytesMax + 1},
+		"an HTTP request":         {wire: []byte("GET / HTTP/1.1\r\n\r\n"), size: 0x47455420},
+		"a TLS client hello":      {wire: []byte{22, 3, 1, 2, 0, 1, 0, 1, 252}, size: 0x16030102},
+		"a good frame, then size 0": {
+			wire: append(appendFrame(nil, []byte("good")), 0, 0, 0, 0), size: 0, answer: "good",
+		},
+		"a good frame, then size -2": {
+			wire: append(appendFrame(nil, []byte("good")), 255, 255, 255, 254), size: -2, answer: "good",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := w.dial()

@@ -17,12 +17,16 @@ type limits struct {
 }
 
 func newLimits(o Options) *limits {
-	return &limits{
+	m := &limits{
 		totalMax:  o.ConnectionsMax,
 		perIPMax:  o.ConnectionsPerIPMax,
-		overrides: o.PerIPOverrides,
+		overrides: make(map[netip.Addr]int, len(o.PerIPOverrides)),
 		perIP:     make(map[netip.Addr]int),
 	}
+	for ip, n := range o.PerIPOverrides {
+		m.overrides[ip.Unmap().WithZone("")] = n // as clients' addresses are shown
+	}
+	return m
 }
 
 // admit counts a newcomer in, or says why it cannot be.

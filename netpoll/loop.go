@@ -82,8 +82,8 @@ func newLoop(s *Server) (*loop, error) {
 		pages:     make([]byte, sendWindow/unix.Getpagesize()+1),
 		pageBytes: int64(unix.Getpagesize()),
 	}
-	// An eventfd of our own instead of the poller's Trigger: that allocates for every call, and has its tasks run before
-	// it looks at a socket again.
+	// An eventfd of our own instead of the poller's Trigger: that allocates for every call, and has its tasks run
+	// before it looks at a socket again.
 	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		_ = poller.Close()
 		return nil, fmt.Errorf("netpoll: eventfd: %w", err)
@@ -168,17 +168,22 @@ func (l *loop) settleConns() {
 	l.dirty = l.dirty[:rest]
 }
 
-// post puts m into the mailbox and wakes the loop if need be. Once the loop has ended, m is handled here. Any goroutine.
+// post puts m into the mailbox and wakes the loop if need be. Once the loop has ended, m is handled here. Any
+// goroutine.
 func (l *loop) post(m message) {
-	wake, open := l.mailbox.put(m)
-	if !open {
+	if !l.offer(m) {
 		m.handle()
-		return
 	}
+}
+
+// offer is post for what need not be done any more once the loop has ended, when it returns false. Any goroutine.
+func (l *loop) offer(m message) bool {
+	wake, open := l.mailbox.put(m)
 	if wake {
 		l.wake()
 		l.mailbox.woken()
 	}
+	return open
 }
 
 // one is what an eventfd is written. Its count need not be read: it overflows in some hundred thousand years.
@@ -211,7 +216,7 @@ type tick loop
 func (t *tick) post(at int64) {
 	l := (*loop)(t)
 	if l.tickDue.CompareAndSwap(0, at) {
-		l.post(message{task: t})
+		l.offer(message{task: t})
 	}
 }
 

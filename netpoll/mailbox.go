@@ -31,8 +31,8 @@ type mailbox struct {
 // batchKept is how many messages the buffers keep room for between bursts.
 const batchKept = 4096
 
-// put adds m. If wake is true the loop may be asleep: the caller wakes it and calls woken. If open is false the loop has
-// ended, and m is still the caller's.
+// put adds m. If wake is true the loop may be asleep: the caller wakes it and calls woken. If open is false the loop
+// has ended, and m is still the caller's.
 func (b *mailbox) put(m message) (wake, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

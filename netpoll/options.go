@@ -25,14 +25,15 @@ type Options struct {
 	// PerIPOverrides replaces ConnectionsPerIPMax for single addresses; here 0 means none at all.
 	PerIPOverrides map[netip.Addr]int
 
-	// IdleTimeout closes connections on which nothing moved for so long; 0 means never. Like FrameTimeout it is kept to
-	// within two ticks (a tick is 10 to 100 ms), never early.
+	// IdleTimeout closes connections on which nothing moved for so long; 0 means never. Like FrameTimeout it is kept
+	// to within two ticks (a tick is 10 to 100 ms), never early.
 	IdleTimeout time.Duration
 	// FrameTimeout is the time to finish a frame once it is begun; 0 means no limit.
 	FrameTimeout time.Duration
 
 	// MemoryBytesMax bounds the memory of frames that are being gathered or have been taken, over all connections; 512
-	// MiB by default, negative for no limit. It may be exceeded by one frame, and by what one read brings.
+	// MiB by default, negative for no limit. It may be exceeded by one frame, a read of each loop, and 4 KiB of each
+	// connection.
 	MemoryBytesMax int64
 	// QueueBytesMax is how many bytes of responses, file ranges not counted, may wait on a connection before it is no
 	// longer read; 1 MiB by default.
@@ -40,7 +41,8 @@ type Options struct {
 	// InFlightMax is how many responses may be due on a connection before it is no longer read; 512 by default.
 	InFlightMax int
 
-	// SendBufferBytes and ReceiveBufferBytes are the sockets' SO_SNDBUF and SO_RCVBUF; 0 or -1 leaves them to the kernel.
+	// SendBufferBytes and ReceiveBufferBytes are the sockets' SO_SNDBUF and SO_RCVBUF; 0 or -1 leaves them to the
+	// kernel.
 	SendBufferBytes, ReceiveBufferBytes int
 	// Backlog is how many connections may wait to be accepted; 128 by default.
 	Backlog int

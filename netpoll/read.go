@@ -10,16 +10,17 @@ import (
 const (
 	// gatherMax is how much of a large frame one turn reads: as much as one turn sends.
 	gatherMax = sendWindow
-	// readBytesScarce is how much is read at once while the memory budget is spent: small frames are still served, and a
-	// large one can be begun only, so each connection can exceed the budget by so much.
+	// readBytesScarce is how much is read at once while the memory budget is spent: small frames are still served, and
+	// a large one can be begun only, so each connection can exceed the budget by so much.
 	readBytesScarce = 4 << 10
 )
 
-// read reads once from the socket, and delivers what that completes. A level-triggered poller will say if there is more.
+// read reads once from the socket, and delivers what that completes. The poller will say if there is more.
 func (c *conn) read() {
 	l := c.loop
 	if c.blocked() || c.kept != nil || c.frames.stuck() && !c.feedFrame() {
 		// The poller would go on telling; settle has it watch again once c may be read.
+		l.account.paused.Add(1)
 		c.watch(c.interest &^ interestRead)
 		c.mark()
 		return
@@ -52,8 +53,8 @@ func (c *conn) read() {
 	}
 }
 
-// room is where to read to: the buffer of the frame under way, then the loop's. When memory is scarce only what has been
-// charged is used for a frame under way, so that it gets stuck and waits for its turn.
+// room is where to read to: the buffer of the frame under way, then the loop's. When memory is scarce only what has
+// been charged is used for a frame under way, so that it gets stuck and waits for its turn.
 func (c *conn) room() (space, chunk []byte) {
 	space, chunk = c.frames.space(), c.loop.buffer
 	scarce := c.loop.server.arena.budget.exhausted()

@@ -11,8 +11,8 @@ const (
 	// smallRange is the length below which a mapped file range is cheaper to send by the system call that sends its
 	// header than by a sendfile of its own; measured, the two cost the same at 32 KiB.
 	smallRange = 32 << 10
-	// sendWindow is how much one turn sends on a connection, and how much of a cold range is read in at a time. It takes
-	// a loop about a quarter of a millisecond.
+	// sendWindow is how much one turn sends on a connection, and how much of a cold range is read in at a time. It
+	// takes a loop about a quarter of a millisecond.
 	sendWindow = 1 << 20
 )
 
@@ -28,7 +28,7 @@ const (
 
 // send writes what is ready until the socket is full, a cold range comes, or the turn's share is used up.
 func (c *conn) send() {
-	if c.awaitsWrite || c.cold != nil && c.cold.busy {
+	if c.awaitsWrite || c.readsIn() {
 		return
 	}
 	for left := int64(sendWindow); left > 0; {
@@ -84,8 +84,9 @@ func (c *conn) collect() obstacle {
 				bytes = p.Mapped
 			}
 			if n > 0 {
-				v := unix.Iovec{Base: &bytes[from]}
-				v.SetLen(int(n))
+				run := bytes[from : from+n]
+				v := unix.Iovec{Base: &run[0]}
+				v.SetLen(len(run))
 				l.vector = append(l.vector, v)
 			}
 			room -= n
@@ -112,6 +113,7 @@ func (c *conn) sendVector(next obstacle) (sent int64, more bool) {
 	if next == fileRange {
 		flags |= unix.MSG_MORE
 	}
+	l.account.vectorSends.Add(1)
 	l.header.Iov = &l.vector[0]
 	l.header.SetIovlen(len(l.vector))
 	n, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&l.header)), uintptr(flags))
@@ -120,7 +122,6 @@ func (c *conn) sendVector(next obstacle) (sent int64, more bool) {
 		total += int64(l.vector[i].Len)
 	}
 	clear(l.vector)
-	l.account.vectorSends.Add(1)
 	if errno != 0 {
 		return 0, c.wrote("sendmsg", 0, total, errno)
 	}
@@ -133,17 +134,18 @@ func (c *conn) sendFile() (sent int64, more bool) {
 	p := &c.queue.at(c.queue.oldest).response.Pieces[c.piece]
 	total := min(p.Length-c.sent, sendWindow)
 	l.offset = p.Offset + c.sent
+	l.account.sendfiles.Add(1)
 	n, err := unix.Sendfile(c.fd, p.FD, &l.offset, int(total))
 	if n == 0 && err == nil {
 		err = ErrFileShort
 	}
 	n = max(n, 0)
-	l.account.sendfiles.Add(1)
 	l.account.sendfileBytes.Add(int64(n))
 	return int64(n), c.wrote("sendfile", int64(n), total, err)
 }
 
-// wrote draws the consequences of a call that was to write total bytes and wrote n, and reports whether more can follow.
+// wrote draws the consequences of a call that was to write total bytes and wrote n, and reports whether more can
+// follow.
 func (c *conn) wrote(call string, n, total int64, err error) bool {
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:

@@ -335,6 +335,110 @@ func TestFileShort(t *testing.T) {
 	}
 }
 
+// TestFileGoneUnderMapping: a mapped range whose file was cut short, so that touching it would be fatal, ends the
+// connection and nothing else.
+func TestFileGoneUnderMapping(t *testing.T) {
+	file := newFile(t, 8192)
+	w := newWorld(t, Options{}, func(c Conn, f *Frame) {
+		if string(f.Bytes()) == "hello" {
+			c.Complete(c.Reserve(), answer("hello"))
+			return
+		}
+		p := file.piece(4096, 4096, hot)
+		c.Complete(c.Reserve(), &Response{Pieces: []Piece{p}})
+	})
+	w.must(file.Truncate(0))
+	c, other := w.dial(), w.dial()
+	c.send([]byte("fetch"))
+	c.expectEnd()
+	if end := w.nextEnd(); !errors.Is(end.reason, unix.EFAULT) {
+		t.Fatalf("closed because: %v", end.reason)
+	}
+	other.send([]byte("hello"))
+	other.expect("hello")
+}
+
+// TestEverythingAtOnce: responses of random pieces, some of them cold, are completed out of order by other goroutines,
+// while the owner pauses and resumes the connections and the sockets are tiny; all bytes arrive, in order.
+func TestEverythingAtOnce(t *testing.T) {
+	const fileBytes, requests, clients = 2 << 20, 150, 4
+	file := newFile(t, fileBytes)
+	random := rand.New(rand.NewPCG(9, 9))
+	var plans []plan
+	for range requests {
+		var pieces []Piece
+		for range random.IntN(4) {
+			length := int64(random.IntN(1 << (1 + random.IntN(18))))
+			offset := int64(random.IntN(int(fileBytes - length)))
+			pieces = append(pieces, file.piece(offset, length, pieceForm(random.IntN(int(formCount)))))
+		}
+		plans = append(plans, planOf(file, pieces...))
+	}
+	jobs := make(chan func(), 2*clients*requests)
+	var released atomic.Int64
+	options := Options{Loops: 2, SendBufferBytes: 8192, InFlightMax: 40, QueueBytesMax: 200_000}
+	w := newWorld(t, options, func(c Conn, f *Frame) {
+		i, ticket := binary.BigEndian.Uint32(f.Bytes()), c.Reserve()
+		if i%5 == 0 {
+			c.Pause()
+			jobs <- func() { c.Post(taskFunc(c.Resume)) }
+		}
+		jobs <- func() {
+			owner := releaseFunc(func() { released.Add(1) })
+			c.Complete(ticket, &Response{Pieces: plans[i].pieces, Owner: owner})
+		}
+	})
+	file.evict(t)
+	var completing sync.WaitGroup
+	for i := range 3 {
+		completing.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 4))
+			var held []func()
+			for {
+				// Some are held back while more come, so that they are completed out of order.
+				if random.IntN(3) > 0 || len(held) == 0 {
+					job, more := <-jobs
+					if !more {
+						break
+					}
+					held = append(held, job)
+				}
+				if len(held) > 3 || len(jobs) == 0 {
+					k := random.IntN(len(held))
+					held[k]()
+					held = append(held[:k], held[k+1:]...)
+				}
+			}
+			for _, job := range held {
+				job()
+			}
+		})
+	}
+	var asking sync.WaitGroup
+	for range clients {
+		c := w.dial()
+		asking.Go(func() {
+			c.ask(requests)
+			c.expectWire(plans)
+		})
+	}
+	done := make(chan struct{})
+	go func() { asking.Wait(); close(done) }()
+	// Jobs that are held with nothing behind them are let go by these.
+	until(t, "all clients have their responses", func() bool {
+		jobs <- func() {}
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	close(jobs)
+	completing.Wait()
+	until(t, "all responses are released", func() bool { return released.Load() == clients*requests })
+}
+
 // TestSlowReader: 300 MiB of file ranges that a client has asked for and does not read cost about 1 MiB of memory, do
 // not hold up others, and arrive in the end.
 func TestSlowReader(t *testing.T) {

@@ -101,8 +101,8 @@ func (s *Server) Start() error {
 }
 
 // Shutdown accepts and reads no more, lets responses that are due be completed and sent until ctx ends, then closes
-// every connection and joins all goroutines. It returns ctx's error if responses were lost for that. What is due must be
-// completed by its owners meanwhile; tickets that are completed later just give their responses back.
+// every connection and joins all goroutines. It returns ctx's error if connections were cut for that. What is due must
+// be completed by its owners meanwhile; tickets that are completed later just give their responses back.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.stopped {
 		return nil
@@ -133,7 +133,7 @@ func (s *Server) awaitLoops(ctx context.Context) error {
 		case <-ended:
 		case <-ctx.Done():
 			for _, l := range s.loops {
-				l.post(message{task: (*abort)(l)})
+				l.offer(message{task: (*abort)(l)})
 			}
 		}
 	})

@@ -24,6 +24,7 @@ type Stats struct {
 	Sendfiles      int64 // calls of sendfile
 	SendfileBytes  int64
 	ColdReads      int64 // ranges that a worker read in
+	Paused         int64 // times that the poller was told to stop reading a connection
 	Starved        int64 // times that a connection had to wait for memory
 	Wakes          int64 // times that a loop was woken for posted work
 	MemoryBytes    int64 // of frames that are gathered or taken, now
@@ -43,6 +44,7 @@ type loopStats struct {
 	sendfiles     atomic.Int64
 	sendfileBytes atomic.Int64
 	coldReads     atomic.Int64
+	paused        atomic.Int64
 	starved       atomic.Int64
 	wakes         atomic.Int64
 	_             [64]byte
@@ -93,6 +95,7 @@ func (s *Server) Stats() *Stats {
 		sum.Sendfiles += l.account.sendfiles.Load()
 		sum.SendfileBytes += l.account.sendfileBytes.Load()
 		sum.ColdReads += l.account.coldReads.Load()
+		sum.Paused += l.account.paused.Load()
 		sum.Starved += l.account.starved.Load()
 		sum.Wakes += l.account.wakes.Load()
 	}

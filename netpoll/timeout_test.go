@@ -47,8 +47,9 @@ func TestIdleTimeout(t *testing.T) {
 	}
 	manual.Advance(slack)
 	idle.expectEnd()
-	if end := w.nextEnd(); !errors.Is(end.reason, ErrIdle) || end.conn.RemoteAddr().String() != idle.LocalAddr().String() {
-		t.Fatalf("closed because: %v", end.reason)
+	end := w.nextEnd()
+	if who := end.conn.RemoteAddr().String(); !errors.Is(end.reason, ErrIdle) || who != idle.LocalAddr().String() {
+		t.Fatalf("%s was closed because: %v", who, end.reason)
 	}
 	manual.Advance(idleTimeout + slack)
 	busy.expectEnd()
@@ -126,6 +127,7 @@ func TestFrameTimeout(t *testing.T) {
 			arrived := int64(len(begin))
 			c.sendRaw(begin)
 			until(t, "it arrived", func() bool { return w.server.Stats().BytesIn == arrived })
+			w.turnOver(conn)
 			for range 5 {
 				manual.Advance(frameTimeout / 5)
 				w.turnOver(conn)

@@ -16,7 +16,7 @@ type Origin uint8
 // The origins.
 const (
 	OriginClient      Origin = iota // a Produce request: exactly one batch, every rule applies
-	OriginCoordinator               // a coordinator, the controller or a marker: control batches allowed, no sequence check
+	OriginCoordinator               // the broker's own batches and markers: control batches, no sequence check
 	OriginReplication               // a leader: offsets and epochs are kept as they are
 )
 
@@ -35,7 +35,7 @@ var ErrUnexpectedOffset = errors.New("unexpected append offset")
 type Appended struct {
 	BaseOffset     kafka.Offset    // of the first record; of the first copy when Duplicate
 	EndOffset      kafka.Offset    // one past the last record
-	LogAppendTime  kafka.Timestamp // NoTimestamp unless the topic uses LogAppendTime; as Kafka has it, set when Duplicate
+	LogAppendTime  kafka.Timestamp // NoTimestamp unless the topic uses LogAppendTime, or as in Kafka, if Duplicate
 	LogStartOffset kafka.Offset
 	Duplicate      bool // the producer sent this batch before: nothing was written
 }
@@ -223,7 +223,8 @@ func (l *Log) prepareReplica(records []byte) (prepared, error) {
 // writeLocked makes p part of the log.
 func (l *Log) writeLocked(p prepared, now kafka.Timestamp) error {
 	if limit := l.config.Load().SegmentBytes; int64(len(p.records)) > limit {
-		return fmt.Errorf("%w: %d bytes in one append, a segment holds %d", kafka.RecordListTooLarge, len(p.records), limit)
+		return fmt.Errorf("%w: %d bytes in one append, a segment holds %d",
+			kafka.RecordListTooLarge, len(p.records), limit)
 	}
 	active := l.active()
 	if l.mustRollLocked(active, &p, now) {

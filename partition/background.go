@@ -13,6 +13,7 @@ import (
 type background struct {
 	wake    chan struct{} // holds one signal: look again at what is due
 	stopped atomic.Bool
+	sealed  atomic.Bool // a segment was sealed since the last Poll
 
 	// The fields below belong to Poll.
 	retention, recovery, highWatermark, producers time.Time // when each is due next; zero before the first Poll
@@ -88,6 +89,10 @@ func (x *doomed) abandon() {
 	}
 }
 
+// checkpointDelay is how soon after a segment was sealed the recovery points are written, all that were sealed meanwhile
+// at once: after a crash only active segments are scanned, however much was written since the last regular checkpoint.
+const checkpointDelay = time.Second
+
 // Poll does the background work that is due at now and returns when the next is. One goroutine calls it.
 func (d *LogDir) Poll(now time.Time) (next time.Time) {
 	d.collect()
@@ -97,6 +102,9 @@ func (d *LogDir) Poll(now time.Time) (next time.Time) {
 	b := &d.background
 	d.saveSideFiles()
 	next = d.flushOverdue(now)
+	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && soon.Before(b.recovery) {
+		b.recovery = soon
+	}
 	work := []struct {
 		due   *time.Time
 		every time.Duration
@@ -128,8 +136,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next
-// checkpoint.
+// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next Poll.
 func (d *LogDir) saveSideFiles() {
 	b := &d.background
 	b.mu.Lock()
@@ -138,15 +145,19 @@ func (d *LogDir) saveSideFiles() {
 	b.mu.Unlock()
 	for _, l := range logs {
 		l.unsaved.Store(false) // before: what comes from now on is for another turn
-		// A failure is in the directory's state, a full disk in its counters.
-		_ = l.saveSideFiles()
+		// Another failure is in the directory's state, or says that the log is gone.
+		if err := l.saveSideFiles(); diskFull(err) && !l.unsaved.Swap(true) {
+			b.mu.Lock()
+			b.unsaved = append(b.unsaved, l)
+			b.mu.Unlock()
+		}
 	}
 }
 
 // flushOverdue has those logs flushed whose records have waited for flush.ms, or whose last flush found the disk full,
 // and says when to look again.
 func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		if l.stalled.Swap(false) {
 			l.AwaitFlush()
 		}
@@ -169,7 +180,7 @@ func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
 // expireProducers forgets producers that were silent for producer.id.expiration.ms.
 func (d *LogDir) expireProducers(time.Time) {
 	now, age := d.now(), d.options.ProducerExpiration.Milliseconds()
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		l.append.Lock()
 		l.producers.expire(now, age)
 		l.append.Unlock()

@@ -15,7 +15,7 @@ import (
 type checkpoints struct {
 	mu            sync.Mutex
 	recoveryPoint offsetCheckpoint
-	logStart      offsetCheckpoint // only logs that begin past their first segment's base offset, as Kafka has it
+	logStart      offsetCheckpoint // only logs that do not begin at 0
 	highWatermark offsetCheckpoint
 }
 
@@ -29,8 +29,8 @@ func (c *checkpoints) of(tp kafka.TopicPartition) known {
 	return known{c.recoveryPoint[tp], c.logStart[tp], c.highWatermark[tp]}
 }
 
-// readCheckpoints reads the three files. One that cannot be understood counts as empty: recovery then looks at more than
-// it needs to.
+// readCheckpoints reads the three files. One that cannot be understood counts as empty: recovery then looks at more
+// than it needs to.
 func (d *LogDir) readCheckpoints() error {
 	c := &d.checkpoints
 	for name, into := range map[string]*offsetCheckpoint{
@@ -82,9 +82,9 @@ func (d *LogDir) checkpointRecovery() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	recovery, starts := d.keepUnopened(c.recoveryPoint), d.keepUnopened(c.logStart)
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		recovery[l.tp] = l.recoveryPoint()
-		if start := l.logStart.load(); start > (*l.segments.Load())[0].BaseOffset() {
+		if start := l.logStart.load(); start > 0 {
 			starts[l.tp] = start
 		}
 	}
@@ -101,7 +101,7 @@ func (d *LogDir) checkpointHighWatermarks() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	marks := d.keepUnopened(c.highWatermark)
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		marks[l.tp] = l.highWatermark.load()
 	}
 	return d.replaceCheckpoint(highWatermarkFile, &c.highWatermark, marks)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type model struct {
 	exists  bool         // the folder must be there
 	deleted bool         // the folder must not be there
 	next    map[kafka.ProducerID]kafka.Sequence
+	aborted []AbortedTransaction
 }
 
 // sweep is one run of the script.
@@ -90,6 +92,37 @@ func (s *sweep) append(l *Log, pid kafka.ProducerID, count, bytes int) {
 	m.next[pid] += kafka.Sequence(count)
 }
 
+// abort appends a transaction of one batch and its abort marker.
+func (s *sweep) abort(l *Log, pid kafka.ProducerID) {
+	if s.err != nil {
+		return
+	}
+	m := s.models[l.tp]
+	base := l.LogEndOffset()
+	specs := []batchSpec{
+		{pid: pid, sequence: m.next[pid], transactional: true, ts: s.w.now(), value: make([]byte, 30)},
+		{pid: pid, sequence: kafka.NoSequence, marker: &marker{}, ts: s.w.now()},
+	}
+	first := base
+	for _, p := range l.Producers() {
+		if p.ID == pid && p.TxnFirstOffset != kafka.NoOffset {
+			first = p.TxnFirstOffset // its marker was truncated
+		}
+	}
+	m.aborted = append(m.aborted, AbortedTransaction{ProducerID: pid, FirstOffset: first, LastOffset: base + 1,
+		LastStableOffset: base + 2})
+	for i, spec := range specs {
+		b := spec.build(s.t)
+		at := base + kafka.Offset(i)
+		m.batches = append(m.batches, seen{at, at, l.LatestEpoch(), b.CRC()})
+		_, err := l.Append(b, AppendOptions{Origin: OriginCoordinator, Now: s.w.now(), LeaderEpoch: l.LatestEpoch()})
+		if s.stopped(err) {
+			return
+		}
+	}
+	m.next[pid]++
+}
+
 func (s *sweep) flush(l *Log) {
 	if s.err != nil {
 		return
@@ -127,6 +160,11 @@ func (s *sweep) truncate(l *Log, to kafka.Offset) {
 		return
 	}
 	m := s.models[l.tp]
+	for _, b := range m.batches { // a batch goes as a whole
+		if b.base <= to && to <= b.last {
+			to = b.base
+		}
+	}
 	m.durable = min(m.durable, to)
 	if s.stopped(l.TruncateTo(to)) {
 		return
@@ -135,6 +173,7 @@ func (s *sweep) truncate(l *Log, to kafka.Offset) {
 		m.batches = m.batches[:len(m.batches)-1]
 	}
 	m.durable = min(m.durable, l.LogEndOffset())
+	m.aborted = slices.DeleteFunc(m.aborted, func(t AbortedTransaction) bool { return t.LastOffset >= to })
 	clear(m.next)
 	for _, p := range l.Producers() {
 		m.next[p.ID] = p.LastSequence + 1
@@ -178,6 +217,7 @@ func (s *sweep) script() {
 		for i := range 4 {
 			s.append(a, 1, 1+i%3, 150)
 			s.append(b, 2, 1, 400)
+			s.abort(a, 5)
 			if i%2 == 1 {
 				s.flush(a)
 			}
@@ -186,7 +226,7 @@ func (s *sweep) script() {
 		s.append(a, 3, 2, 10)
 		s.flush(b)
 		if round == 1 {
-			s.truncate(a, a.FlushedOffset()-2)
+			s.truncate(a, a.FlushedOffset()-1)
 			s.append(a, 3, 1, 20)
 			s.flush(a)
 		}
@@ -259,7 +299,8 @@ func (s *sweep) verifyLog(w *world, l *Log, m *model) error {
 			l.LogStartOffset(), l.LogEndOffset(), m.durable, m.start)
 	}
 	if l.FlushedOffset() != l.LogEndOffset() || l.HighWatermark() > l.LogEndOffset() {
-		return fmt.Errorf("flushed %d, high watermark %d, end %d", l.FlushedOffset(), l.HighWatermark(), l.LogEndOffset())
+		return fmt.Errorf("flushed %d, high watermark %d, end %d",
+			l.FlushedOffset(), l.HighWatermark(), l.LogEndOffset())
 	}
 	expected := m.batches
 	for len(expected) > 0 && expected[0].last < l.LogStartOffset() {
@@ -277,8 +318,20 @@ func (s *sweep) verifyLog(w *world, l *Log, m *model) error {
 	if n := len(got); n > 0 && got[n-1].last+1 != l.LogEndOffset() {
 		return fmt.Errorf("ends at %d behind the batch %+v", l.LogEndOffset(), got[n-1])
 	}
+	aborted, err := l.AbortedTransactions(nil, l.LogStartOffset(), l.LogEndOffset())
+	if err != nil {
+		return err
+	}
+	notInLog := func(t AbortedTransaction) bool {
+		return t.FirstOffset < l.LogStartOffset() || t.LastOffset >= l.LogEndOffset()
+	}
+	expectedAborted := slices.DeleteFunc(slices.Clone(m.aborted), notInLog)
+	if aborted = slices.DeleteFunc(aborted, notInLog); !slices.Equal(aborted, expectedAborted) {
+		return fmt.Errorf("the aborted transactions are %v, not %v", aborted, expectedAborted)
+	}
 	for _, p := range l.Producers() { // a producer can go on
-		spec := batchSpec{pid: p.ID, epoch: p.Epoch, sequence: p.LastSequence + 1, ts: w.now()}
+		spec := batchSpec{pid: p.ID, epoch: p.Epoch, sequence: p.LastSequence + 1, ts: w.now(),
+			transactional: p.TxnFirstOffset != kafka.NoOffset}
 		if a, err := w.client(l, spec.build(s.t)); err != nil || a.Duplicate {
 			return fmt.Errorf("producer %d cannot go on: %+v, %w", p.ID, a, err)
 		}
@@ -308,9 +361,9 @@ func countOperations(t *testing.T, match func(vfs.Op) bool) int64 {
 	return n
 }
 
-// step is how many operations a sweep goes on at a time: all of them, or a sample under -short.
+// step is how many operations a sweep goes on at a time: it tries all of them, or a sample.
 func step() int64 {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		return 7
 	}
 	return 1

@@ -122,10 +122,11 @@ func parseEpochs(text []byte) (epochCache, error) {
 		if err != nil || start < 0 {
 			return fmt.Errorf("%q does not end with an offset", line)
 		}
-		if n := len(c); n > 0 && (c[n-1].epoch >= kafka.LeaderEpoch(epoch) || c[n-1].startOffset > kafka.Offset(start)) {
+		e := epochEntry{kafka.LeaderEpoch(epoch), kafka.Offset(start)}
+		if n := len(c); n > 0 && (c[n-1].epoch >= e.epoch || c[n-1].startOffset > e.startOffset) {
 			return fmt.Errorf("%q does not follow epoch %d at %d", line, c[n-1].epoch, c[n-1].startOffset)
 		}
-		c = append(c, epochEntry{kafka.LeaderEpoch(epoch), kafka.Offset(start)})
+		c = append(c, e)
 		return nil
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"syscall"
 
 	"spate/internal/vfs"
@@ -11,6 +13,30 @@ import (
 // diskFull says whether err means that there is no room: a state that passes, unlike other I/O errors.
 func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// makeFolder makes a folder and its missing parents, durably: a folder is as lost as the name of one above it.
+func makeFolder(fsys vfs.FS, name string) error {
+	var made []string // folders that get a new name in them, the deepest first
+	for at := path.Clean(name); ; at = path.Dir(at) {
+		_, err := fsys.Stat(at)
+		if err == nil || at == path.Dir(at) {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		made = append(made, path.Dir(at))
+	}
+	if err := fsys.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	for _, parent := range made {
+		if err := fsys.SyncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readFile gives the whole of a small file, which may not be larger than limit.

@@ -39,10 +39,7 @@ func (l *Log) announceFlushed(end kafka.Offset) {
 // flushMaintained seals the segments that were rolled, flushes the active one and then moves the flushed offset, with
 // the maintenance lock held.
 func (l *Log) flushMaintained() (kafka.Offset, error) {
-	l.append.Lock()
-	err := l.usableLocked()
-	l.append.Unlock()
-	if err != nil {
+	if err := l.usable(); err != nil {
 		return 0, err
 	}
 	end := l.logEnd.load() // before the segments: they hold at least so much
@@ -65,6 +62,7 @@ func (l *Log) flushSegments(list []*segment.Segment) error {
 			return err
 		}
 		l.unsealed = list[i+1].BaseOffset()
+		l.dir.background.sealed.Store(true)
 	}
 	return list[len(list)-1].Flush()
 }

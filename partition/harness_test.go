@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,9 +18,14 @@ import (
 )
 
 // counter is a random source that is none: 0, 1, 2, …
-type counter struct{ next byte }
+type counter struct {
+	mu   sync.Mutex
+	next byte
+}
 
 func (c *counter) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range p {
 		p[i] = c.next
 		c.next++
@@ -29,17 +35,18 @@ func (c *counter) Read(p []byte) (int, error) {
 
 // world is the environment of a test: a disk in memory, a clock that stands still.
 type world struct {
-	disk  *vfs.Mem
-	fs    vfs.FS // the disk, or a wrapper
-	clock *clock.Manual
-	log   *bytes.Buffer
+	disk    *vfs.Mem
+	fs      vfs.FS // the disk, or a wrapper
+	clock   *clock.Manual
+	log     *bytes.Buffer
+	options Options
 }
 
 var testStart = time.UnixMilli(1_700_000_000_000)
 
 func newWorld() *world {
 	disk := vfs.NewMem()
-	return &world{disk: disk, fs: disk, clock: clock.NewManual(testStart), log: &bytes.Buffer{}}
+	return &world{disk: disk, fs: disk, clock: clock.NewManual(testStart), log: &bytes.Buffer{}, options: testOptions()}
 }
 
 func (w *world) env() Env {
@@ -51,6 +58,7 @@ func (w *world) now() kafka.Timestamp { return kafka.Timestamp(w.clock.Now().Uni
 func testOptions() Options {
 	o := DefaultOptions()
 	o.NodeID, o.ClusterID = 1, "L_NJ13iYT-aMYc4Ob1pKIw"
+	o.RecoveryThreads = 1 // the same order of operations each time
 	return o
 }
 
@@ -64,7 +72,7 @@ var (
 // openDir opens the log directory.
 func (w *world) openDir(t testing.TB) *LogDir {
 	t.Helper()
-	d, err := OpenLogDir(w.env(), testDir, testOptions())
+	d, err := OpenLogDir(w.env(), testDir, w.options)
 	if err != nil {
 		t.Fatal(err)
 	}

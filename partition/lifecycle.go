@@ -10,13 +10,19 @@ import (
 	"spate/kafka"
 )
 
-// Start starts the flusher and the background worker.
+// Start starts the flusher with its workers, and the background worker.
 func (d *LogDir) Start() {
+	f := &d.flusher
+	f.workers = max(d.options.FlushWorkers-1, 0)
+	f.work = make(chan struct{}, f.workers)
+	for range f.workers {
+		d.tasks.Go("flush worker "+d.path, f.runWorker)
+	}
 	d.tasks.Go("flusher "+d.path, d.runFlusher)
 	d.tasks.Go("log directory "+d.path, d.runBackground)
 }
 
-// stop ends both goroutines and joins them. What is on the flusher's list is flushed first.
+// stop ends the goroutines and joins them. What is on the flusher's list is flushed first.
 func (d *LogDir) stop() {
 	d.background.mu.Lock()
 	d.background.stopped.Store(true)
@@ -27,8 +33,8 @@ func (d *LogDir) stop() {
 	d.tasks.Wait()
 }
 
-// Close stops the goroutines, seals and flushes all logs, writes the checkpoints and, unless the directory has failed or
-// the disk is too full for them, the clean-shutdown mark with brokerEpoch, and gives up the lock. No log of the
+// Close stops the goroutines, seals and flushes all logs, writes the checkpoints and, unless the directory has failed
+// or the disk is too full for them, the clean-shutdown mark with brokerEpoch, and gives up the lock. No log of the
 // directory may be used afterwards.
 func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
 	d.stop()
@@ -42,35 +48,41 @@ func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// closeLogs closes every log, RecoveryThreads at a time, and gives the first error in the order of the logs.
+// closeLogs closes every log, RecoveryThreads at a time.
 func (d *LogDir) closeLogs() error {
-	logs := d.Logs()
+	logs := d.list()
 	errs := make([]error, len(logs))
-	d.inParallel(len(logs), func(i int) { errs[i] = logs[i].close() })
+	inParallel(d.options.RecoveryThreads, len(logs), func(i int) { errs[i] = logs[i].close() })
 	return errors.Join(errs...)
 }
 
-// inParallel calls do for 0 to n-1, RecoveryThreads at a time.
-func (d *LogDir) inParallel(n int, do func(i int)) {
-	var group task.Group
+// inParallel calls do for 0 to n-1, so many at a time; the caller is one of them. With one it is a plain loop, in
+// order.
+func inParallel(workers, n int, do func(i int)) {
 	var next atomic.Int64
-	for range min(max(d.options.RecoveryThreads, 1), n) {
-		group.Go("log recovery "+d.path, func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
+		}
 	}
+	var group task.Group
+	for range min(workers, n) - 1 {
+		group.Go("log directory", work)
+	}
+	work()
 	group.Wait()
 }
 
-// markClean writes the checkpoints and then the mark, which vouches for everything before it.
+// markClean writes the checkpoints and then the mark, which vouches for everything in the directory.
 func (d *LogDir) markClean(brokerEpoch kafka.BrokerEpoch) error {
 	if err := d.offline(); err != nil {
 		return err
 	}
 	if err := d.checkpointAll(); err != nil {
 		return err
+	}
+	if d.unloaded.Load() {
+		return nil // the next start has to look at everything again
 	}
 	mark := cleanShutdown{BrokerEpoch: int64(brokerEpoch)}
 	return replaceFile(d.env.FS, path.Join(d.path, cleanShutdownFile), mark.text())
@@ -159,6 +171,7 @@ func (d *LogDir) setAside(tp kafka.TopicPartition, suffix string) (string, error
 func (d *LogDir) forget(l *Log) {
 	d.mu.Lock()
 	delete(d.logs, l.tp)
+	d.sorted = nil
 	kept := d.doomed[:0]
 	var mine []doomed
 	for _, x := range d.doomed {

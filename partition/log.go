@@ -46,9 +46,11 @@ type Log struct {
 
 	flushedAt atomic.Int64 // when the last flush ended, in Unix nanoseconds, for flush.ms
 
-	wanted  atomic.Bool // the flusher has this log on its list
-	stalled atomic.Bool // a flush found the disk full and is to be tried again
-	unsaved atomic.Bool // the background worker has this log on its list of side files to write
+	wanted atomic.Bool // the flusher has this log on its list
+	// reported says that the log was found corrupt and the operator told, which once is enough for.
+	reported atomic.Bool
+	stalled  atomic.Bool // a flush found the disk full and is to be tried again
+	unsaved  atomic.Bool // the background worker has this log on its list of side files to write
 
 	// append is the append lock. It is held across the one write of an append, and by truncation.
 	append    sync.Mutex
@@ -130,11 +132,11 @@ func (l *Log) LastStableOffset() kafka.Offset {
 	if unstable == kafka.NoOffset {
 		return highWatermark
 	}
-	return min(unstable, highWatermark)
+	return min(max(unstable, l.logStart.load()), highWatermark)
 }
 
-// AdvanceHighWatermark moves the high watermark up to o, but not past the log end offset; it never goes back. It reports
-// whether it moved.
+// AdvanceHighWatermark moves the high watermark up to o, but not past the log end offset; it never goes back. It
+// reports whether it moved.
 func (l *Log) AdvanceHighWatermark(o kafka.Offset) bool {
 	l.watermark.Lock()
 	o = min(o, l.logEnd.load())
@@ -183,6 +185,13 @@ func (l *Log) usableLocked() error {
 	return l.dir.offline()
 }
 
+// usable is usableLocked for a caller without the append lock.
+func (l *Log) usable() error {
+	l.append.Lock()
+	defer l.append.Unlock()
+	return l.usableLocked()
+}
+
 // active is the segment that is appended to.
 func (l *Log) active() *segment.Segment {
 	list := *l.segments.Load()
@@ -220,12 +229,18 @@ func (l *Log) segmentOptions() segment.Options {
 }
 
 // storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk passes,
-// unless it was found out too late and the active segment takes no more writes; everything else takes the log directory
-// offline.
+// unless it was found out too late and the active segment takes no more writes; bytes that changed on the disk are this
+// log's trouble alone; everything else takes the log directory offline.
 func (l *Log) storageError(err error) error {
+	var corrupt *segment.CorruptError
 	switch {
 	case errors.Is(err, kafka.KafkaStorageError), errors.Is(err, kafka.UnknownTopicOrPartition):
 		return err
+	case errors.As(err, &corrupt):
+		l.dir.stats.Corruptions.Add(1)
+		if !l.reported.Swap(true) {
+			l.dir.env.Log.Error("corrupt log", "partition", l.tp.String(), "err", err)
+		}
 	case diskFull(err) && l.active().Err() == nil:
 		l.dir.stats.DiskFull.Add(1)
 	default:

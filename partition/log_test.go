@@ -1,7 +1,9 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/segment"
 )
 
 // fileNames lists a folder without the numbers' zeros.
@@ -64,7 +67,8 @@ func TestAppendAndRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := Appended{BaseOffset: kafka.Offset(3 * i), EndOffset: kafka.Offset(3*i + 3), LogAppendTime: kafka.NoTimestamp}
+		base := kafka.Offset(3 * i)
+		want := Appended{BaseOffset: base, EndOffset: base + 3, LogAppendTime: kafka.NoTimestamp}
 		if a != want {
 			t.Errorf("append %d gives %+v, want %+v", i, a, want)
 		}
@@ -159,8 +163,10 @@ func TestAppendRefused(t *testing.T) {
 		{"nothing", nil, kafka.InvalidRecord},
 		{"a time in the future", future, kafka.InvalidTimestamp},
 		{"too large", batchSpec{pid: kafka.NoProducerID, ts: w.now(), count: 50}.build(t), kafka.MessageTooLarge},
-		{"a gap in the sequence", batchSpec{pid: 5, epoch: 1, sequence: 3, ts: w.now()}.build(t), kafka.OutOfOrderSequenceNumber},
-		{"a fenced producer", batchSpec{pid: 5, epoch: 0, sequence: 0, ts: w.now()}.build(t), kafka.InvalidProducerEpoch},
+		{"a gap in the sequence", batchSpec{pid: 5, epoch: 1, sequence: 3, ts: w.now()}.build(t),
+			kafka.OutOfOrderSequenceNumber},
+		{"a fenced producer", batchSpec{pid: 5, epoch: 0, sequence: 0, ts: w.now()}.build(t),
+			kafka.InvalidProducerEpoch},
 	} {
 		_, err := w.client(l, c.bytes)
 		if err == nil {
@@ -212,7 +218,8 @@ func TestRecompression(t *testing.T) {
 	c.Compression = record.Compression{Fixed: true, Codec: record.Zstd}
 	l := w.openLog(t, c)
 	w.mustClient(t, l, batchSpec{count: 50})
-	w.mustCoordinator(t, l, batchSpec{pid: kafka.NoProducerID, count: 20}, batchSpec{pid: kafka.NoProducerID, count: 30})
+	const none = kafka.NoProducerID
+	w.mustCoordinator(t, l, batchSpec{pid: none, count: 20}, batchSpec{pid: none, count: 30})
 	r, err := l.Read(0, 1<<20, true, 100)
 	if err != nil {
 		t.Fatal(err)
@@ -457,7 +464,8 @@ func TestTimestampLookups(t *testing.T) {
 	}
 	for i, ts := range []kafka.Timestamp{100, 300, 200, 500, 400, 500, 450} {
 		b := batchSpec{pid: kafka.NoProducerID, ts: ts, count: 2, value: make([]byte, 50)}.build(t)
-		if _, err := l.Append(b, AppendOptions{Now: w.now(), ProduceVersion: 9, LeaderEpoch: kafka.LeaderEpoch(i / 3)}); err != nil {
+		o := AppendOptions{Now: w.now(), ProduceVersion: 9, LeaderEpoch: kafka.LeaderEpoch(i / 3)}
+		if _, err := l.Append(b, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -465,7 +473,8 @@ func TestTimestampLookups(t *testing.T) {
 		t.Fatalf("%d segments", l.Segments())
 	}
 	for ts, want := range map[kafka.Timestamp]TimestampOffset{
-		0: timeOffset(100, 0, 0), 100: timeOffset(100, 0, 0), 101: timeOffset(300, 2, 0), 250: timeOffset(300, 2, 0), 301: timeOffset(500, 6, 1), 500: timeOffset(500, 6, 1), 501: noOffset,
+		0: timeOffset(100, 0, 0), 100: timeOffset(100, 0, 0), 101: timeOffset(300, 2, 0), 250: timeOffset(300, 2, 0),
+		301: timeOffset(500, 6, 1), 500: timeOffset(500, 6, 1), 501: noOffset,
 	} {
 		if found, err := l.OffsetForTimestamp(ts); err != nil || found != want {
 			t.Errorf("time %d: %+v, %v, want %+v", ts, found, err, want)
@@ -501,7 +510,8 @@ func TestEpochs(t *testing.T) {
 	check := func(when string, latest kafka.LeaderEpoch) {
 		t.Helper()
 		if l.LatestEpoch() != latest || l.EpochForOffset(4) != 0 || l.EpochForOffset(5) != 3 {
-			t.Errorf("%s: latest %d, of offset 4 %d, of offset 5 %d", when, l.LatestEpoch(), l.EpochForOffset(4), l.EpochForOffset(5))
+			t.Errorf("%s: latest %d, of offset 4 %d, of offset 5 %d",
+				when, l.LatestEpoch(), l.EpochForOffset(4), l.EpochForOffset(5))
 		}
 		if epoch, end := l.EpochEndOffset(0); epoch != 0 || end != 5 {
 			t.Errorf("%s: epoch %d ends at %d", when, epoch, end)
@@ -538,13 +548,50 @@ func writeText(t testing.TB, w *world, name, text string) {
 func TestProducersListed(t *testing.T) {
 	w := newWorld()
 	l := w.openLog(t, smallConfig())
-	w.mustClient(t, l, batchSpec{pid: 7, epoch: 2, sequence: 3, count: 2, ts: 1000}, batchSpec{pid: 3, transactional: true, ts: 2000})
+	w.mustClient(t, l, batchSpec{pid: 7, epoch: 2, sequence: 3, count: 2, ts: 1000},
+		batchSpec{pid: 3, transactional: true, ts: 2000})
 	want := []ProducerStatus{
 		{ID: 3, Epoch: 0, LastSequence: 0, LastTimestamp: 2000, CoordinatorEpoch: -1, TxnFirstOffset: 2},
 		{ID: 7, Epoch: 2, LastSequence: 4, LastTimestamp: 1000, CoordinatorEpoch: -1, TxnFirstOffset: kafka.NoOffset},
 	}
 	if diff := cmp.Diff(want, l.Producers()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestCorruption: bytes that changed on the disk are an error of the log that they are in, and of no other.
+func TestCorruption(t *testing.T) {
+	w := newWorld()
+	l := w.openLog(t, smallConfig())
+	other, err := l.Dir().OpenLog(kafka.TopicPartition{Topic: "other"}, testTopicID, smallConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustClient(t, l, batchSpec{}, batchSpec{}, batchSpec{})
+	w.mustClient(t, other, batchSpec{})
+	f, err := w.disk.OpenFile("/data/t-0/00000000000000000000.log", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff}, 8); err != nil { // the length of the first batch
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err = l.Read(0, 100, true, 3)
+		wantError(t, err, kafka.KafkaStorageError)
+	}
+	var corrupt *segment.CorruptError
+	if !errors.As(err, &corrupt) || l.Dir().Failed() != nil || l.Dir().Stats().Corruptions.Load() != 2 {
+		t.Errorf("%v; the directory: %v", err, l.Dir().Failed())
+	}
+	if n := strings.Count(w.log.String(), "corrupt log"); n != 1 {
+		t.Errorf("reported %d times", n)
+	}
+	if got := readAll(t, other, 1, 100); len(got) != 1 {
+		t.Errorf("the other log holds %v", got)
 	}
 }
 
@@ -568,7 +615,8 @@ func TestKafkasOwnFolder(t *testing.T) {
 			if epoch, was := d.CleanShutdown(); was != clean || clean && epoch != 14 {
 				t.Errorf("clean shutdown %v, epoch %d", was, epoch)
 			}
-			logs, failures, err := d.LoadLogs(func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return DefaultConfig(), Keep })
+			keep := func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return DefaultConfig(), Keep }
+			logs, failures, err := d.LoadLogs(keep)
 			if err != nil || len(failures) > 0 || len(logs) != 1 {
 				t.Fatal(logs, failures, err)
 			}

@@ -33,8 +33,9 @@ type Options struct {
 	ClusterID string // in Kafka's text form; a new directory is formatted with it, an old one must agree
 
 	RecoveryThreads         int           // num.recovery.threads.per.data.dir
+	FlushWorkers            int           // logs that a round of the group commit flushes at a time, from Start on
 	RetentionCheckInterval  time.Duration // log.retention.check.interval.ms
-	CheckpointInterval      time.Duration // log.flush.offset.checkpoint.interval.ms, log.flush.start.offset.checkpoint.interval.ms
+	CheckpointInterval      time.Duration // log.flush.{offset,start.offset}.checkpoint.interval.ms
 	HighWatermarkInterval   time.Duration // replica.high.watermark.checkpoint.interval.ms
 	ProducerExpiration      time.Duration // producer.id.expiration.ms
 	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
@@ -50,6 +51,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		RecoveryThreads:         2,
+		FlushWorkers:            8,
 		RetentionCheckInterval:  5 * time.Minute,
 		CheckpointInterval:      time.Minute,
 		HighWatermarkInterval:   5 * time.Second,
@@ -72,6 +74,7 @@ type LogDir struct {
 	cleanEpoch kafka.BrokerEpoch // and noted this epoch
 
 	failure   atomic.Pointer[failure]
+	unloaded  atomic.Bool // a log could not be loaded: the directory is not closed cleanly
 	announced sync.Once
 	slowUntil atomic.Int64 // Unix nanoseconds
 	flushing  atomic.Int64 // when the round of the group commit that is under way began; 0 for none
@@ -81,6 +84,7 @@ type LogDir struct {
 
 	mu     sync.Mutex
 	logs   map[kafka.TopicPartition]*Log
+	sorted []*Log   // the logs in order, never changed; nil once it is not right any more
 	doomed []doomed // what waits for its file.delete.delay.ms
 
 	checkpoints checkpoints
@@ -101,7 +105,7 @@ func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 	d := &LogDir{env: env, path: dir, options: o, logs: map[kafka.TopicPartition]*Log{}}
 	d.flusher.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
-	if err := env.FS.MkdirAll(dir, 0o755); err != nil {
+	if err := makeFolder(env.FS, dir); err != nil {
 		return nil, fmt.Errorf("log directory %s: %w", dir, err)
 	}
 	lock, err := env.FS.Lock(path.Join(dir, lockFile))
@@ -187,12 +191,18 @@ func (d *LogDir) Stats() *Stats { return &d.stats }
 func (d *LogDir) FreeBytes() (int64, error) { return d.env.FS.FreeBytes(d.path) }
 
 // Logs lists the open logs, by topic and partition.
-func (d *LogDir) Logs() []*Log {
+func (d *LogDir) Logs() []*Log { return slices.Clone(d.list()) }
+
+// list is Logs for a caller that does not change it.
+func (d *LogDir) list() []*Log {
 	d.mu.Lock()
-	logs := slices.Collect(maps.Values(d.logs))
-	d.mu.Unlock()
-	slices.SortFunc(logs, func(a, b *Log) int { return compareTopicPartitions(a.tp, b.tp) })
-	return logs
+	defer d.mu.Unlock()
+	if d.sorted == nil {
+		d.sorted = slices.SortedFunc(maps.Values(d.logs), func(a, b *Log) int {
+			return compareTopicPartitions(a.tp, b.tp)
+		})
+	}
+	return d.sorted
 }
 
 // LogCount is the number of open logs.
@@ -228,7 +238,8 @@ func (d *LogDir) offline() error {
 // fail takes the directory offline. It may be called by an event loop with a lock held, so that the news is spread by
 // the flusher.
 func (d *LogDir) fail(cause error) {
-	f := &failure{cause: cause, answer: fmt.Errorf("%w: log directory %s is offline: %w", kafka.KafkaStorageError, d.path, cause)}
+	answer := fmt.Errorf("%w: log directory %s is offline: %w", kafka.KafkaStorageError, d.path, cause)
+	f := &failure{cause: cause, answer: answer}
 	if d.failure.CompareAndSwap(nil, f) {
 		d.flusher.signal()
 	}
@@ -242,7 +253,7 @@ func (d *LogDir) announceFailure() {
 	}
 	d.announced.Do(func() {
 		d.env.Log.Error("log directory is offline", "dir", d.path, "err", f.cause)
-		for _, l := range d.Logs() {
+		for _, l := range d.list() {
 			if o := l.observer.Load(); o != nil {
 				(*o).Failed(f.cause)
 			}
@@ -253,8 +264,8 @@ func (d *LogDir) announceFailure() {
 	})
 }
 
-// slowFor is how long a slow append or flush marks the directory: long enough to move the load off the event loops, short
-// enough to come back soon.
+// slowFor is how long a slow append or flush marks the directory: long enough to move the load off the event loops,
+// short enough to come back soon.
 const slowFor = time.Second
 
 // Slow reports whether an append or flush took longer than SlowAfter lately, or is taking so long now: the broker then

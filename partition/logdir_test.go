@@ -15,6 +15,7 @@ import (
 	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/segment"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,7 +72,8 @@ func TestGroupCommit(t *testing.T) {
 	var logs []*Log
 	var watchers []*watcher
 	for i := range 3 {
-		l, err := d.OpenLog(kafka.TopicPartition{Topic: "t", Partition: kafka.PartitionIndex(i)}, testTopicID, smallConfig())
+		tp := kafka.TopicPartition{Topic: "t", Partition: kafka.PartitionIndex(i)}
+		l, err := d.OpenLog(tp, testTopicID, smallConfig())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +247,8 @@ func TestDiskFull(t *testing.T) {
 	var err error
 	sequence := kafka.Sequence(1)
 	for range 1000 {
-		if _, err = w.client(l, batchSpec{pid: 4, sequence: sequence, ts: w.now(), value: make([]byte, 20_000)}.build(t)); err != nil {
+		spec := batchSpec{pid: 4, sequence: sequence, ts: w.now(), value: make([]byte, 20_000)}
+		if _, err = w.client(l, spec.build(t)); err != nil {
 			break
 		}
 		sequence++
@@ -273,6 +276,13 @@ func TestDiskFull(t *testing.T) {
 		t.Log("an empty log takes no room") // on a real disk its names may
 	}
 	w.disk.SetCapacity(0)
+	w.clock.Advance(time.Minute)
+	d.Poll(w.clock.Now())
+	w.clock.Advance(time.Minute)
+	d.Poll(w.clock.Now())
+	if got := d.checkpoints.of(testTP).recoveryPoint; got != end || l.unsavedEpochs.load() != kafka.NoOffset {
+		t.Errorf("with room again the recovery point is %d, not %d", got, end)
+	}
 	for range 20 { // rolls
 		w.mustClient(t, l, batchSpec{pid: 4, sequence: sequence, value: make([]byte, 20_000)})
 		sequence++
@@ -484,10 +494,12 @@ func (w *world) crashAs(t testing.TB, l *Log, id kafka.UUID) *Log {
 // TestLoadLogs: what the cluster wants is loaded, what it does not know is set aside, what it deleted goes.
 func TestLoadLogs(t *testing.T) {
 	w := newWorld()
+	w.options.RecoveryThreads = 4
 	d := w.openDir(t)
 	for _, name := range []string{"keep", "stray", "deleted", "damaged"} {
 		for i := range 3 {
-			l, err := d.OpenLog(kafka.TopicPartition{Topic: name, Partition: kafka.PartitionIndex(i)}, testTopicID, smallConfig())
+			tp := kafka.TopicPartition{Topic: name, Partition: kafka.PartitionIndex(i)}
+			l, err := d.OpenLog(tp, testTopicID, smallConfig())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -545,10 +557,10 @@ func TestLoadLogs(t *testing.T) {
 	if err := d.Close(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.disk.Remove(path.Join(testDir, cleanShutdownFile)); err != nil {
-		t.Fatal(err)
-	}
 	d = w.openDir(t)
+	if _, clean := d.CleanShutdown(); clean {
+		t.Error("closed cleanly with a log that could not be loaded")
+	}
 	_, failures, err = d.LoadLogs(func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return smallConfig(), Keep })
 	if err != nil || len(failures) != 1 {
 		t.Errorf("the second start: %v, %v", failures, err)
@@ -570,6 +582,24 @@ func TestLoadLogs(t *testing.T) {
 		if outgoing(name, deleteSuffix) {
 			t.Errorf("%s is still there after a restart", name)
 		}
+	}
+}
+
+// TestMissingDataAfterCleanShutdown: a clean shutdown does not excuse records that are gone.
+func TestMissingDataAfterCleanShutdown(t *testing.T) {
+	w := newWorld()
+	l := w.openLog(t, smallConfig())
+	w.mustClient(t, l, batchSpec{count: 10})
+	if err := l.Dir().Close(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.disk.Remove("/data/t-0/00000000000000000000.log"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.openDir(t).OpenLog(testTP, testTopicID, smallConfig())
+	var corrupt *segment.CorruptError
+	if !errors.As(err, &corrupt) {
+		t.Errorf("opened with %v", err)
 	}
 }
 
@@ -600,8 +630,9 @@ func TestCheckpoints(t *testing.T) {
 	}
 	w.clock.Advance(5 * time.Second)
 	d.Poll(w.clock.Now())
-	if got := read(highWatermarkFile); !cmp.Equal(got, offsetCheckpoint{testTP: 8}) || len(read(recoveryPointFile)) != 0 {
-		t.Errorf("high watermarks %v, recovery points %v", got, read(recoveryPointFile))
+	points := read(recoveryPointFile)
+	if got := read(highWatermarkFile); !cmp.Equal(got, offsetCheckpoint{testTP: 8}) || len(points) != 0 {
+		t.Errorf("high watermarks %v, recovery points %v", got, points)
 	}
 	w.clock.Advance(55 * time.Second)
 	d.Poll(w.clock.Now())
@@ -613,6 +644,29 @@ func TestCheckpoints(t *testing.T) {
 	}
 	l = w.crash(t, l)
 	wantOffsets(t, l, 7, 10, 8, 10)
+}
+
+// TestCheckpointAfterSeal: a burst that fills segments moves the recovery point without waiting for the next regular
+// checkpoint.
+func TestCheckpointAfterSeal(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes = 1000
+	l := w.openLog(t, c)
+	d := l.Dir()
+	d.Poll(w.clock.Now())
+	for range 10 {
+		w.mustClient(t, l, batchSpec{value: make([]byte, 300)})
+	}
+	d.PollFlush() // rolling asked for it
+	if next := d.Poll(w.clock.Now()); next.After(w.clock.Now().Add(checkpointDelay)) {
+		t.Errorf("the next look is at %s", next)
+	}
+	w.clock.Advance(checkpointDelay)
+	d.Poll(w.clock.Now())
+	if got := d.checkpoints.of(testTP).recoveryPoint; got != 10 {
+		t.Errorf("recovery point %d", got)
+	}
 }
 
 // TestUnreadableCheckpoints: they count as empty, and everything is looked at.

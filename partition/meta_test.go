@@ -16,15 +16,6 @@ func golden(t *testing.T, name string) []byte {
 	return text
 }
 
-func mustUUID(t *testing.T, text string) kafka.UUID {
-	t.Helper()
-	u, err := kafka.ParseUUID(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
 func TestMetaPropertiesGolden(t *testing.T) {
 	m, err := parseMetaProperties(golden(t, "meta.properties"))
 	if err != nil {

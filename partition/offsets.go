@@ -55,29 +55,37 @@ func (l *Log) MaxTimestampOffset() (TimestampOffset, error) {
 	if err := l.dir.offline(); err != nil {
 		return noOffset, err
 	}
-	var newest *segment.Segment
-	largest := kafka.NoTimestamp
-	for _, s := range *l.segments.Load() {
-		if ts, _ := s.MaxTimestamp(); ts > largest {
-			newest, largest = s, ts
+	for {
+		list := *l.segments.Load()
+		found, ok, err := newest(list).OffsetOfMaxTimestamp()
+		if l.replaced(list, err) {
+			continue
 		}
+		if err != nil {
+			return noOffset, l.readError(err)
+		}
+		if !ok || found.Timestamp == kafka.NoTimestamp {
+			return noOffset, nil
+		}
+		return found, nil
 	}
-	if newest == nil {
-		return noOffset, nil
-	}
-	found, ok, err := newest.OffsetOfMaxTimestamp()
-	if err != nil {
-		return noOffset, l.readError(err)
-	}
-	if !ok {
-		return noOffset, nil
-	}
-	return found, nil
 }
 
-// EpochEndOffset answers OffsetForLeaderEpoch (KIP-101): the largest epoch known that is not above epoch, and the offset
-// at which the next epoch began, or the log end offset for the newest. Both are undefined (-1) where epoch is newer than
-// all, or nothing is known.
+// newest is the first of the segments that holds the largest timestamp of all.
+func newest(list []*segment.Segment) *segment.Segment {
+	best := list[0]
+	largest, _ := best.MaxTimestamp()
+	for _, s := range list[1:] {
+		if ts, _ := s.MaxTimestamp(); ts > largest {
+			best, largest = s, ts
+		}
+	}
+	return best
+}
+
+// EpochEndOffset answers OffsetForLeaderEpoch (KIP-101): the largest epoch known that is not above epoch, and the
+// offset at which the next epoch began, or the log end offset for the newest. Both are undefined (-1) where epoch is
+// newer than all, or nothing is known.
 func (l *Log) EpochEndOffset(epoch kafka.LeaderEpoch) (kafka.LeaderEpoch, kafka.Offset) {
 	return l.epochs.Load().endOffset(epoch, l.logEnd.load())
 }

@@ -18,19 +18,19 @@ type Fate uint8
 // The fates.
 const (
 	Keep   Fate = iota // load it
-	Stray              // the cluster does not place it here: rename it to <topic>-<partition>.<uuid>-stray, keep the data
+	Stray              // the cluster does not place it here: rename it to <topic>-<partition>.<id>-stray, keep the data
 	Remove             // the topic is deleted: delete it as Log.Delete does
 )
 
 // metadataTopic is the topic whose log the metadata layer keeps in a folder of its own; LoadLogs leaves that alone.
 const metadataTopic = "__cluster_metadata"
 
-// Resolve gives the settings and the fate of a folder found on disk; topicID is zero where partition.metadata is missing
-// or broken. It is called by several goroutines at a time.
+// Resolve gives the settings and the fate of a folder found on disk; topicID is zero where partition.metadata is
+// missing or broken. It is called by several goroutines at a time.
 type Resolve func(tp kafka.TopicPartition, topicID kafka.UUID) (Config, Fate)
 
-// LoadFailure is a partition that could not be loaded: its data contradicts what was recorded as flushed, or the disk is
-// too full to recover it.
+// LoadFailure is a partition that could not be loaded: its data contradicts what was recorded as flushed, or the disk
+// is too full to recover it.
 type LoadFailure struct {
 	TopicPartition kafka.TopicPartition
 	TopicID        kafka.UUID
@@ -47,7 +47,7 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		return nil, nil, d.offline()
 	}
 	results := make([]loaded, len(found))
-	d.inParallel(len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
+	inParallel(d.options.RecoveryThreads, len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
 	for i, r := range results {
 		var corrupt *segment.CorruptError
 		switch {
@@ -113,7 +113,8 @@ func (d *LogDir) loadFolder(tp kafka.TopicPartition, resolve Resolve) loaded {
 		return loaded{err: err}
 	default:
 		folder, err := d.setAside(tp, straySuffix)
-		d.env.Log.Warn("set a stray partition aside", "partition", tp.String(), "topic_id", topicID.String(), "folder", folder)
+		d.env.Log.Warn("set a stray partition aside",
+			"partition", tp.String(), "topic_id", topicID.String(), "folder", folder)
 		return loaded{err: err}
 	}
 }
@@ -149,12 +150,13 @@ func (d *LogDir) OpenLog(tp kafka.TopicPartition, topicID kafka.UUID, c Config) 
 	defer lock.Unlock()
 	l, err := d.openLog(tp, topicID, c)
 	var corrupt *segment.CorruptError
-	if err == nil || errors.Is(err, kafka.InconsistentTopicID) || errors.As(err, &corrupt) {
+	switch {
+	case err == nil, errors.Is(err, kafka.InconsistentTopicID):
 		return l, err
-	}
-	if diskFull(err) {
+	case errors.As(err, &corrupt): // the others are not to suffer for it
+	case diskFull(err):
 		d.stats.DiskFull.Add(1)
-	} else {
+	default:
 		d.fail(fmt.Errorf("open %s: %w", tp, err))
 	}
 	return nil, fmt.Errorf("%w: open %s: %w", kafka.KafkaStorageError, tp, err)
@@ -189,10 +191,7 @@ func (d *LogDir) create(tp kafka.TopicPartition, topicID kafka.UUID) error {
 		return err
 	}
 	folder := path.Join(d.path, tp.String())
-	if err := d.env.FS.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	if err := d.env.FS.SyncDir(d.path); err != nil {
+	if err := makeFolder(d.env.FS, folder); err != nil {
 		return err
 	}
 	if topicID == kafka.ZeroUUID {
@@ -213,7 +212,8 @@ func (l *Log) adopt(topicID kafka.UUID) error {
 		}
 		return err
 	default:
-		return fmt.Errorf("%w: %s is on the disk with topic id %s, not %s", kafka.InconsistentTopicID, l.tp, l.TopicID(), topicID)
+		return fmt.Errorf("%w: %s is on the disk with topic id %s, not %s",
+			kafka.InconsistentTopicID, l.tp, l.TopicID(), topicID)
 	}
 }
 
@@ -229,10 +229,12 @@ func (d *LogDir) load(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*L
 	r := loader{l: l, trusted: d.clean, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
 		highWatermark: known.highWatermark}
 	if err := r.load(); err != nil {
+		d.unloaded.Store(true)
 		return nil, err
 	}
 	d.mu.Lock()
 	d.logs[tp] = l
+	d.sorted = nil
 	d.mu.Unlock()
 	d.reschedule()
 	return l, nil

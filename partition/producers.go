@@ -90,7 +90,7 @@ type decidedTxn struct {
 	producer                kafka.ProducerID
 	firstOffset, lastOffset kafka.Offset // lastOffset is the marker's
 	aborted                 bool
-	lastStable              kafka.Offset // the last stable offset once it is decided, for the index of aborted transactions
+	lastStable              kafka.Offset // the last stable offset once it is decided
 }
 
 // producers is the producer state of one log: idempotence, and which transactions are open. It is a pure machine: check
@@ -104,9 +104,10 @@ type producers struct {
 
 func newProducers() producers { return producers{entries: map[kafka.ProducerID]*producer{}} }
 
-// check holds b, which would get firstOffset, to Kafka's rules for producers, and finds the first copy of a batch that a
-// client sent again. m is the marker in b, if b is a control batch that ends a transaction.
-func (p *producers) check(b record.Batch, m *marker, origin Origin, firstOffset kafka.Offset) (producerBatch, bool, error) {
+// check holds b, which would get firstOffset, to Kafka's rules for producers, and finds the first copy of a batch
+// that a client sent again. m is the marker in b, if b is a control batch that ends a transaction.
+func (p *producers) check(b record.Batch, m *marker, origin Origin, firstOffset kafka.Offset) (
+	known producerBatch, duplicate bool, err error) {
 	if origin == OriginReplication || !b.HasProducerID() {
 		return producerBatch{}, false, nil
 	}
@@ -135,7 +136,7 @@ func (p *producers) check(b record.Batch, m *marker, origin Origin, firstOffset 
 		}
 	}
 	if e.txnFirstOffset != kafka.NoOffset && !b.IsTransactional() {
-		return producerBatch{}, false, fmt.Errorf("%w: producer %d wrote outside the transaction that it began at offset %d",
+		return producerBatch{}, false, fmt.Errorf("%w: producer %d wrote outside its transaction from offset %d",
 			kafka.InvalidTxnState, b.ProducerID(), e.txnFirstOffset)
 	}
 	return producerBatch{}, false, nil

@@ -64,8 +64,8 @@ func (l *Log) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Off
 		}
 		list := *l.segments.Load()
 		found, err := readFrom(list, offset, bytesMax, minOne, end)
-		if errors.Is(err, segment.ErrClosed) && &list[0] != &(*l.segments.Load())[0] {
-			continue // retention or truncation replaced the segments meanwhile
+		if l.replaced(list, err) {
+			continue
 		}
 		if err != nil {
 			return ReadResult{}, l.readError(err)
@@ -77,8 +77,14 @@ func (l *Log) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Off
 	}
 }
 
+// replaced says whether err means only that retention or truncation replaced the segments while a reader used list.
+func (l *Log) replaced(list []*segment.Segment, err error) bool {
+	return errors.Is(err, segment.ErrClosed) && &list[0] != &(*l.segments.Load())[0]
+}
+
 // readFrom reads from the segment that holds offset, or where that ends before it, from one of the next.
-func readFrom(list []*segment.Segment, offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset) (segment.Range, error) {
+func readFrom(list []*segment.Segment, offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset) (
+	segment.Range, error) {
 	for _, s := range list[find(list, offset):] {
 		if s.BaseOffset() >= end {
 			break

@@ -16,7 +16,9 @@ import (
 )
 
 // segmentSuffixes are the files of one segment, the one that makes it a segment last.
-var segmentSuffixes = []string{index.OffsetKind.Suffix, index.TimeKind.Suffix, index.TransactionKind.Suffix, segment.LogSuffix}
+var segmentSuffixes = []string{
+	index.OffsetKind.Suffix, index.TimeKind.Suffix, index.TransactionKind.Suffix, segment.LogSuffix,
+}
 
 // leftoverSuffixes are those of files that a crash left behind, or a shutdown before their removal was due.
 var leftoverSuffixes = []string{segment.DeletedSuffix, segment.CleanedSuffix, vfs.TempSuffix}
@@ -77,6 +79,22 @@ func (r *loader) sweep() error {
 	}
 	slices.Sort(r.bases)
 	slices.Sort(r.snapshots)
+	return r.dropBelowStart()
+}
+
+// dropBelowStart removes the segments that end at or below the recorded log start offset: retention was about to.
+func (r *loader) dropBelowStart() error {
+	n := 0
+	for n+1 < len(r.bases) && r.bases[n+1] <= r.logStart {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := r.removeFiles(r.bases[:n]); err != nil {
+		return err
+	}
+	r.bases = r.bases[n:]
 	return nil
 }
 
@@ -101,7 +119,7 @@ func (r *loader) openSegments() error {
 	if n := len(r.segments); n > 0 {
 		end = r.segments[n-1].NextOffset()
 	}
-	if !r.trusted && end < r.recoveryPoint {
+	if end < r.recoveryPoint {
 		return r.lost(end)
 	}
 	if len(r.segments) == 0 || end < r.logStart {
@@ -135,11 +153,23 @@ func (r *loader) lost(end kafka.Offset) error {
 	return e
 }
 
-// dropFrom removes the segment files from position i on, newest first.
+// dropFrom removes the segments from position i on.
 func (r *loader) dropFrom(i int) error {
+	for _, base := range r.bases[i:] {
+		r.l.dir.env.Log.Warn("removed a segment past the end of the log",
+			"partition", r.l.tp.String(), "base_offset", int64(base))
+	}
+	if err := r.removeFiles(r.bases[i:]); err != nil {
+		return err
+	}
+	r.bases = r.bases[:i]
+	return nil
+}
+
+// removeFiles removes the files of the segments with these base offsets, durably.
+func (r *loader) removeFiles(bases []kafka.Offset) error {
 	fsys := r.l.dir.env.FS
-	for _, base := range slices.Backward(r.bases[i:]) {
-		r.l.dir.env.Log.Warn("removed a segment past the end of the log", "partition", r.l.tp.String(), "base_offset", int64(base))
+	for _, base := range bases {
 		for _, suffix := range segmentSuffixes {
 			err := fsys.Remove(path.Join(r.l.path(), segment.FileName(base, suffix)))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +177,6 @@ func (r *loader) dropFrom(i int) error {
 			}
 		}
 	}
-	r.bases = r.bases[:i]
 	return fsys.SyncDir(r.l.path())
 }
 
@@ -170,8 +199,8 @@ func (r *loader) startEmpty() error {
 	return nil
 }
 
-// readEpochs reads the epoch file, adds what the scanned segments hold and cuts it to the log. Where the file is missing
-// or broken, the whole log is asked.
+// readEpochs reads the epoch file, adds what the scanned segments hold and cuts it to the log. Where the file is
+// missing or broken, the whole log is asked.
 func (r *loader) readEpochs() error {
 	from := r.scanned
 	text, err := readFile(r.l.dir.env.FS, path.Join(r.l.path(), epochFile), metaBytesMax)
@@ -187,7 +216,11 @@ func (r *loader) readEpochs() error {
 	read := slices.Clone(r.epochs)
 	first, last := r.segments[0], r.segments[len(r.segments)-1]
 	r.logStart = max(r.logStart, first.BaseOffset())
-	r.epochs = r.epochs.truncateEnd(last.NextOffset())
+	known := last.NextOffset()
+	if from < len(r.segments) {
+		known = r.segments[from].BaseOffset()
+	}
+	r.epochs = r.epochs.truncateEnd(known)
 	for _, s := range r.segments[from:] {
 		err := s.Each(s.BaseOffset(), func(b record.Batch) error {
 			r.epochs, _ = r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())

@@ -36,9 +36,9 @@ func (l *Log) snapshotOffsets() ([]kafka.Offset, error) {
 }
 
 // replayProducersLocked sets the producer state from the newest of the snapshots that is readable and not past limit,
-// and lets it follow the batches from there to the end of the log. Aborted transactions that end in one of the reindexed
-// segments are entered into its index. Snapshots past the end of the log are removed: the offsets they are named for
-// will be given to other records.
+// and lets it follow the batches from there to the end of the log. Aborted transactions that end in one of the
+// reindexed segments are entered into its index. Snapshots past the end of the log are removed: the offsets they are
+// named for will be given to other records.
 func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset, reindexed []*segment.Segment) error {
 	fresh, from := newProducers(), l.logStart.load()
 	for _, offset := range slices.Backward(snapshots) {
@@ -56,7 +56,8 @@ func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset
 			fresh, from = p, offset
 			break
 		}
-		l.dir.env.Log.Warn("removed an unreadable producer snapshot", "partition", l.tp.String(), "offset", int64(offset), "err", err)
+		l.dir.env.Log.Warn("removed an unreadable producer snapshot",
+			"partition", l.tp.String(), "offset", int64(offset), "err", err)
 		if err := l.removeSnapshot(offset); err != nil {
 			return err
 		}

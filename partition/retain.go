@@ -19,7 +19,8 @@ func (l *Log) DeleteTo(offset kafka.Offset) error {
 		return err
 	}
 	if offset > l.highWatermark.load() {
-		return fmt.Errorf("%w: log start offset %d is past the high watermark %d", kafka.OffsetOutOfRange, offset, l.highWatermark.load())
+		return fmt.Errorf("%w: log start offset %d is past the high watermark %d",
+			kafka.OffsetOutOfRange, offset, l.highWatermark.load())
 	}
 	l.raiseStartLocked(offset)
 	return nil
@@ -36,23 +37,45 @@ func (l *Log) raiseStartLocked(start kafka.Offset) {
 	}
 }
 
-// retain does the retention check of every log.
+// expiredSegments is segments that retention took out of a log; their files are there yet.
+type expiredSegments struct {
+	log      *Log
+	segments []*segment.Segment
+}
+
+// retain does the retention check of every log: segments leave their log at once, then all log start offsets are
+// recorded, so that they do not go back after a crash, and then the files change their names.
 func (d *LogDir) retain(now time.Time) {
-	for _, l := range d.Logs() {
-		if err := l.retain(now); err != nil {
-			// The log is gone, the directory offline, or the disk too full to roll: all of it is seen elsewhere.
+	var all []expiredSegments
+	for _, l := range d.list() {
+		list, err := l.detachExpired(now)
+		switch {
+		case err != nil: // the log is gone, the directory offline, or the disk too full to roll
 			d.env.Log.Warn("retention", "partition", l.tp.String(), "err", err)
+		case len(list) > 0:
+			all = append(all, expiredSegments{l, list})
 		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	if err := d.checkpointRecovery(); err != nil && !diskFull(err) { // a full disk is no reason not to make room
+		d.fail(err)
+	}
+	for _, x := range all {
+		// A failure is in the directory's state.
+		_ = x.log.retire(x.segments, now)
 	}
 }
 
-// retain deletes the segments that retention no longer wants: they leave the log at once, their files are renamed, and
-// removed after file.delete.delay.ms.
-func (l *Log) retain(now time.Time) error {
+// retire renames the files of segments that left the log, and has them removed after file.delete.delay.ms.
+func (l *Log) retire(list []*segment.Segment, now time.Time) error {
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
-	list, err := l.detachExpired(now)
-	if err != nil || len(list) == 0 {
+	if err := l.usable(); err != nil {
+		for _, s := range list {
+			s.Abandon()
+		}
 		return err
 	}
 	// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them is
@@ -64,12 +87,12 @@ func (l *Log) retain(now time.Time) error {
 		if err := s.RenameDeleted(); err != nil {
 			return l.storageError(err)
 		}
-	}
-	if err := l.removeSnapshotsBelow(l.logStart.load(), list); err != nil {
-		return l.storageError(err)
-	}
-	if err := l.dir.env.FS.SyncDir(l.path()); err != nil {
-		return l.storageError(err)
+		if err := l.removeSnapshot(s.BaseOffset()); err != nil {
+			return l.storageError(err)
+		}
+		if err := l.dir.env.FS.SyncDir(l.path()); err != nil { // oldest first: a crash leaves no hole
+			return l.storageError(err)
+		}
 	}
 	l.dir.doom(doomed{due: now.Add(l.config.Load().FileDeleteDelay), log: l, segments: list})
 	return nil
@@ -77,6 +100,8 @@ func (l *Log) retain(now time.Time) error {
 
 // detachExpired takes the expired segments out of the log.
 func (l *Log) detachExpired(now time.Time) ([]*segment.Segment, error) {
+	l.maintenance.Lock()
+	defer l.maintenance.Unlock()
 	l.append.Lock()
 	defer l.append.Unlock()
 	if err := l.usableLocked(); err != nil {
@@ -91,8 +116,11 @@ func (l *Log) detachExpired(now time.Time) ([]*segment.Segment, error) {
 		return nil, nil
 	}
 	if n == len(*l.segments.Load()) {
-		// A log is never without a segment.
-		if err := l.rollLocked(l.logEnd.load(), kafka.Timestamp(now.UnixMilli())); err != nil {
+		// A log is never without a segment. Where there is no room for a new one the last one stays.
+		err := l.rollLocked(l.logEnd.load(), kafka.Timestamp(now.UnixMilli()))
+		if diskFull(err) {
+			n--
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -135,16 +163,4 @@ func (l *Log) segmentViewsLocked() ([]segmentView, error) {
 		views[i].maxTimestamp = kafka.Timestamp(st.ModTime().UnixMilli())
 	}
 	return views, nil
-}
-
-// removeSnapshotsBelow removes the producer snapshots of segments that went; the one at the new start stays.
-func (l *Log) removeSnapshotsBelow(start kafka.Offset, list []*segment.Segment) error {
-	for _, s := range list {
-		if s.BaseOffset() < start {
-			if err := l.removeSnapshot(s.BaseOffset()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

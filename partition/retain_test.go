@@ -2,9 +2,11 @@ package partition
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
+	"spate/internal/vfs"
 	"spate/kafka"
 )
 
@@ -36,7 +38,8 @@ func TestRetention(t *testing.T) {
 	if l.Segments() != 2 || l.Bytes() >= 2000 {
 		t.Errorf("%d segments, %d bytes", l.Segments(), l.Bytes())
 	}
-	if names := fileNames(t, w, "/data/t-0"); !slices.Contains(names, "0.log.deleted") || slices.Contains(names, "0.log") {
+	names := fileNames(t, w, "/data/t-0")
+	if !slices.Contains(names, "0.log.deleted") || slices.Contains(names, "0.log") {
 		t.Errorf("files %v", names)
 	}
 	if held.Bytes()[0] != 0 || held.Length() == 0 {
@@ -89,12 +92,50 @@ func TestRetentionOfEverything(t *testing.T) {
 			l = restart(w, t, l)
 		}
 		wantOffsets(t, l, 7, 7, 7, 7)
-		if a, err := w.client(l, batchSpec{pid: 1, sequence: 6, ts: w.now(), value: make([]byte, 200)}.build(t)); err != nil || !a.Duplicate {
+		spec := batchSpec{pid: 1, sequence: 6, ts: w.now(), value: make([]byte, 200)}
+		if a, err := w.client(l, spec.build(t)); err != nil || !a.Duplicate {
 			t.Errorf("the producer is forgotten: %+v, %v", a, err)
 		}
 	}
 	w.mustClient(t, l, batchSpec{pid: 1, sequence: 7})
 	wantOffsets(t, l, 7, 7, 7, 8)
+}
+
+// TestRetentionOnFullDisk: what is to make room needs none. The last segment stays until there is some.
+func TestRetentionOnFullDisk(t *testing.T) {
+	w := newWorld()
+	full := false
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		if full && (op.Kind == vfs.OpCreate || op.Kind == vfs.OpAllocate) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
+	l := w.openLog(t, c)
+	d := l.Dir()
+	for range 7 {
+		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l.AdvanceHighWatermark(7)
+	d.Poll(w.clock.Now())
+	full = true
+	w.clock.Advance(2 * time.Hour)
+	d.Poll(w.clock.Now())
+	wantOffsets(t, l, 6, 7, 7, 7)
+	w.clock.Advance(c.FileDeleteDelay)
+	d.Poll(w.clock.Now())
+	if d.Stats().SegmentsDeleted.Load() != 2 || d.Failed() != nil {
+		t.Errorf("%d segments deleted, %v", d.Stats().SegmentsDeleted.Load(), d.Failed())
+	}
+	full = false
+	w.clock.Advance(time.Hour)
+	d.Poll(w.clock.Now())
+	wantOffsets(t, l, 7, 7, 7, 7)
 }
 
 // TestRetentionBySize keeps at least retention.bytes.

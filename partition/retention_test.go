@@ -46,7 +46,8 @@ func TestRetentionExpired(t *testing.T) {
 		{"an empty log stays", with(func(r *retentionRule) { r.age, r.bytes = 0, 0 }), []segmentView{{}}, 0},
 		{"records from the future stay", with(func(r *retentionRule) { r.age = 0 }),
 			[]segmentView{{end: 10, bytes: 100, maxTimestamp: now + 1}}, 0},
-		{"one for its age, the next for the size", with(func(r *retentionRule) { r.age, r.bytes = 3500*time.Millisecond, 150 }), log, 2},
+		{"one for its age, the next for the size",
+			with(func(r *retentionRule) { r.age, r.bytes = 3500*time.Millisecond, 150 }), log, 2},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -52,7 +52,8 @@ func (p *producers) snapshot() []byte {
 	for _, id := range slices.Sorted(maps.Keys(p.entries)) {
 		e := p.entries[id]
 		if e.count == 0 {
-			none := producerBatch{lastSequence: kafka.NoSequence, lastOffset: kafka.NoOffset, timestamp: e.lastTimestamp}
+			none := producerBatch{lastSequence: kafka.NoSequence, lastOffset: kafka.NoOffset}
+			none.timestamp = e.lastTimestamp
 			out = e.appendSnapshot(out, id, none)
 		}
 		for i, b := range e.batches[:e.count] {

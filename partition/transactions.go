@@ -8,6 +8,7 @@ import (
 	"spate/index"
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/segment"
 )
 
 // marker is the content of a control batch that ends a transaction.
@@ -49,15 +50,28 @@ type AbortedTransaction = index.Transaction
 
 // AbortedTransactions appends to dst the aborted transactions with records in [from, to).
 func (l *Log) AbortedTransactions(dst []AbortedTransaction, from, to kafka.Offset) ([]AbortedTransaction, error) {
-	list := *l.segments.Load()
-	for _, s := range list[find(list, from):] {
-		var complete bool
-		var err error
-		if dst, complete, err = s.Aborted(dst, from, to); err != nil {
+	if err := l.dir.offline(); err != nil {
+		return dst, err
+	}
+	for {
+		list := *l.segments.Load()
+		all, err := abortedIn(list[find(list, from):], dst, from, to)
+		if l.replaced(list, err) {
+			continue
+		}
+		if err != nil {
 			return dst, l.readError(err)
 		}
-		if complete {
-			break
+		return all, nil
+	}
+}
+
+func abortedIn(list []*segment.Segment, dst []AbortedTransaction, from, to kafka.Offset) ([]AbortedTransaction, error) {
+	for _, s := range list {
+		var all bool
+		var err error
+		if dst, all, err = s.Aborted(dst, from, to); all || err != nil {
+			return dst, err
 		}
 	}
 	return dst, nil

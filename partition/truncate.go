@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"spate/kafka"
+	"spate/kafka/record"
 	"spate/segment"
 )
 
@@ -18,7 +19,29 @@ func (l *Log) TruncateTo(offset kafka.Offset) error {
 	if offset < l.logStart.load() {
 		return l.TruncateFullyAndStartAt(offset)
 	}
-	return l.truncate(l.flushed.load(), offset, l.cutLocked)
+	boundary, err := l.batchAt(offset)
+	if err != nil {
+		return err
+	}
+	return l.truncate(l.flushed.load(), boundary, l.cutLocked)
+}
+
+// batchAt is the base offset of the batch that holds offset, or offset if that is in a hole between two: a batch goes
+// as a whole.
+func (l *Log) batchAt(offset kafka.Offset) (kafka.Offset, error) {
+	r, err := l.Read(offset, 1, true, l.logEnd.load())
+	if err != nil {
+		return 0, err
+	}
+	defer r.Release()
+	err = r.found.Each(func(b record.Batch) error {
+		offset = min(offset, b.BaseOffset())
+		return nil
+	})
+	if err != nil {
+		return 0, l.readError(err)
+	}
+	return offset, nil
 }
 
 // TruncateFullyAndStartAt empties the log and makes offset its start, as a follower does whose leader's log begins past
@@ -27,9 +50,9 @@ func (l *Log) TruncateFullyAndStartAt(offset kafka.Offset) error {
 	return l.truncate(0, offset, l.restartLocked)
 }
 
-// truncate lowers the recovery point and has that recorded before cut removes bytes: recovery takes what is missing
-// below a recorded recovery point for corruption. Up to then a full disk changes nothing; half a cut is no state to go
-// on from and ends the directory.
+// truncate lowers the recovery point, and the log start offset where that is past offset, and has both recorded
+// before cut removes bytes: recovery takes what is missing below a recorded recovery point for corruption. Up to then
+// a full disk changes nothing; half a cut is no state to go on from and ends the directory.
 func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) error) error {
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
@@ -38,8 +61,12 @@ func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) erro
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	l.flushed.store(min(l.flushed.load(), flushed, offset))
+	startBefore, flushedBefore := l.logStart.load(), l.flushed.load()
+	l.logStart.store(min(startBefore, offset))
+	l.flushed.store(min(flushedBefore, flushed, offset))
 	if err := l.dir.checkpointRecovery(); err != nil {
+		l.logStart.store(startBefore)
+		l.flushed.store(flushedBefore)
 		return l.storageError(err)
 	}
 	err := cut(offset)
@@ -66,7 +93,13 @@ func (l *Log) cutLocked(offset kafka.Offset) error {
 	if err := list[last].TruncateTo(offset); err != nil {
 		return err
 	}
-	// A batch that began below offset is gone as a whole.
+	if err := list[last].Flush(); err != nil { // the index of aborted transactions, too, has to be shorter on the disk
+		return err
+	}
+	if err := l.dir.env.FS.SyncDir(l.path()); err != nil {
+		return err
+	}
+	// A hole that compaction made before offset is at the end now.
 	l.setEndLocked(min(offset, list[last].NextOffset()))
 	l.unsealed = min(l.unsealed, list[last].BaseOffset())
 	l.setEpochsLocked(l.epochs.Load().truncateEnd(l.logEnd.load()), offset)

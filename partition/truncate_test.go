@@ -21,7 +21,8 @@ func TestTruncateTo(t *testing.T) {
 				for i := range 30 {
 					l.AssignEpoch(kafka.LeaderEpoch(i / 10))
 					b := batchSpec{pid: 1, sequence: kafka.Sequence(i), ts: w.now(), value: make([]byte, 100)}.build(t)
-					_, err := l.Append(b, AppendOptions{Now: w.now(), ProduceVersion: 9, LeaderEpoch: kafka.LeaderEpoch(i / 10)})
+					o := AppendOptions{Now: w.now(), ProduceVersion: 9, LeaderEpoch: kafka.LeaderEpoch(i / 10)}
+					_, err := l.Append(b, o)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -52,7 +53,8 @@ func TestTruncateTo(t *testing.T) {
 				check := func(when string) {
 					t.Helper()
 					if l.LogEndOffset() != to || l.HighWatermark() != min(to, 20) || l.FlushedOffset() > to {
-						t.Errorf("%s: end %d, high watermark %d, flushed %d", when, l.LogEndOffset(), l.HighWatermark(), l.FlushedOffset())
+						t.Errorf("%s: end %d, high watermark %d, flushed %d",
+							when, l.LogEndOffset(), l.HighWatermark(), l.FlushedOffset())
 					}
 					if diff := cmp.Diff(before[:to], readAll(t, l, 30, 1<<20), cmpSeen); diff != "" {
 						t.Errorf("%s: %s", when, diff)
@@ -71,7 +73,8 @@ func TestTruncateTo(t *testing.T) {
 					check("after a crash")
 				}
 				for i := range 5 { // the producer goes on from where the log is now
-					b := batchSpec{pid: 1, sequence: kafka.Sequence(int(to) + i), ts: w.now(), value: make([]byte, 90)}.build(t)
+					sequence := kafka.Sequence(int(to) + i)
+					b := batchSpec{pid: 1, sequence: sequence, ts: w.now(), value: make([]byte, 90)}.build(t)
 					a, err := l.Append(b, AppendOptions{Now: w.now(), ProduceVersion: 9, LeaderEpoch: 7})
 					if err != nil || a.Duplicate || a.BaseOffset != to+kafka.Offset(i) {
 						t.Fatalf("%+v, %v", a, err)
@@ -144,7 +147,8 @@ func TestTruncateFully(t *testing.T) {
 		c := smallConfig()
 		c.SegmentBytes = 300
 		l := w.openLog(t, c)
-		w.mustClient(t, l, batchSpec{count: 3, pid: 1}, batchSpec{count: 3, value: make([]byte, 50)}, batchSpec{count: 4})
+		w.mustClient(t, l, batchSpec{count: 3, pid: 1}, batchSpec{count: 3, value: make([]byte, 50)},
+			batchSpec{count: 4})
 		if err := l.Flush(); err != nil {
 			t.Fatal(err)
 		}

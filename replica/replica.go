@@ -230,8 +230,12 @@ func (r *Replica) Flushed(offset kafka.Offset) {
 // Failed is called when the log's directory has gone offline.
 func (r *Replica) Failed(error) { r.retire(kafka.KafkaStorageError) }
 
-// assign takes over the controller's word.
-func (r *Replica) assign(a *state.Assignment) {
+// assign takes over the controller's word. A leader's epoch begins where its log ends, before anything is appended in it.
+func (r *Replica) assign(self kafka.BrokerID, a *state.Assignment) {
+	log := r.view.Load().Log
+	if log != nil && a.Leader == self && a.LeaderEpoch > log.LatestEpoch() {
+		log.AssignEpoch(a.LeaderEpoch)
+	}
 	r.step(state.Event{Kind: state.Assigned, Assignment: a})
 }
 

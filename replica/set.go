@@ -203,7 +203,7 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 		r = newReplica(s.options.Self, t, tp, log, settings, s.options.Watch())
 		t.put(r)
 	}
-	r.assign(&state.Assignment{
+	r.assign(s.options.Self, &state.Assignment{
 		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR,
 	})
 	if fresh {

@@ -66,9 +66,10 @@ type directory struct {
 
 func newDirectory() *directory {
 	d := &directory{seed: maphash.MakeSeed()}
+	noNames, noIDs := map[string]*Topic{}, map[kafka.UUID]*Topic{} // never changed: a shard gets a copy
 	for i := range shardCount {
-		d.names[i].Store(&map[string]*Topic{})
-		d.ids[i].Store(&map[kafka.UUID]*Topic{})
+		d.names[i].Store(&noNames)
+		d.ids[i].Store(&noIDs)
 	}
 	return d
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"spate/index"
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
 )
@@ -23,9 +24,10 @@ const writebackBytes = 4 << 20
 // pageBytes is the unit of the page cache.
 const pageBytes = 4096
 
-// Append writes whole batches, whose offsets follow the end of the segment in rising order, by one vectored write, and
-// publishes them. A full disk is an error that wraps ENOSPC: nothing is published, no part of the batches stays, and the
-// segment goes on. After any other I/O error it takes no more writes. It allocates nothing in the steady state.
+// Append writes whole batches, whose offsets follow the end of the segment in rising order, by one vectored write,
+// and publishes them. A full disk is an error that wraps ENOSPC: nothing is published, no part of the batches stays,
+// and the segment goes on. After any other I/O error it takes no more writes. It allocates nothing in the steady
+// state.
 func (s *Segment) Append(batches []byte) error {
 	b, err := s.writable()
 	if err != nil {
@@ -135,11 +137,17 @@ func (s *Segment) cutTail(b *body, end int64, cause error) error {
 	return fmt.Errorf("append: %w", cause)
 }
 
-// startWriteback covers whole pages only: the last one is written to again at once. The batches of this append are
-// published whatever comes of it; an error is for the next append or flush.
+// startWriteback covers what no flush has written, in whole pages only: the last one is written to again at once. The
+// batches of this append are published whatever comes of it; an error is for the next append or flush.
 func (s *Segment) startWriteback(b *body, end int64) {
+	flushed, _ := unpack(b.flushed.Load())
+	from := max(b.writtenBack, flushed&^(pageBytes-1))
+	b.writtenBack = from
+	if end-from < writebackBytes {
+		return
+	}
 	end &^= pageBytes - 1
-	if err := b.file.StartWriteback(b.writtenBack, end-b.writtenBack); err != nil {
+	if err := b.file.StartWriteback(from, end-from); err != nil {
 		_ = s.fail(err)
 	}
 	b.writtenBack = end
@@ -149,26 +157,47 @@ func (s *Segment) startWriteback(b *body, end int64) {
 func (s *Segment) revive(b *body) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	offsets, times, err := s.views(b)
+	if err != nil || b.live() { // they may have been made anew just now
+		return err
+	}
 	end, _ := unpack(b.end.Load())
-	offsets, err := b.offsets.View()
+	t := newTally(s.base, s.options.IndexIntervalBytes)
+	sound := false
+	err = vfs.Guard(func() error {
+		if sound = whole(offsets, times, end); sound {
+			t.resume(offsets, times)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	times, err := b.times.View()
-	if err != nil {
-		return err
-	}
-	if !whole(offsets, times, end) {
+	if !sound {
 		return s.rebuild(b)
 	}
-	t := newTally(s.base, s.options.IndexIntervalBytes)
-	t.resume(offsets, times)
 	t.first, t.newest, t.at = b.tally.first, b.tally.newest, b.tally.at
 	b.tally = t
 	b.allocated, b.writtenBack = end, end
 	b.times.Revive(t.times)
 	b.offsets.Revive(t.offsets)
 	return nil
+}
+
+// views is the entries of both indexes, which are made anew if a file is gone. The caller holds mu.
+func (s *Segment) views(b *body) (index.Offsets, index.Times, error) {
+	offsets, err := b.offsets.View()
+	times, timesErr := b.times.View()
+	if err == nil {
+		err = timesErr
+	}
+	if err != index.ErrUnusable {
+		return offsets, times, err
+	}
+	if err := s.rebuild(b); err != nil {
+		return nil, nil, err
+	}
+	return b.offsets.Live().View(), b.times.Live().View(), nil
 }
 
 // whole says whether every byte of both indexes belongs to an entry that makes sense for a log of so many bytes.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -15,8 +16,9 @@ import (
 	"spate/kafka/record"
 )
 
-// TestIndexEntries follows Kafka's rules: an entry for the batch that begins more than the interval behind the last entry,
-// made of its last offset and its position; a time entry with it if the largest timestamp grew; a last one at the end.
+// TestIndexEntries follows Kafka's rules: an entry for the batch that begins more than the interval behind the last
+// entry, made of its last offset and its position; a time entry with it if the largest timestamp grew; a last one at
+// the end.
 func TestIndexEntries(t *testing.T) {
 	const values = 100
 	size := int32(len(batchOf(t, 0, values, 1)))
@@ -73,7 +75,8 @@ func TestIndexEntries(t *testing.T) {
 			s := create(t, disk, 1000, o)
 			stamped(t, s, values, c.timestamps...)
 			must(t, s.Close())
-			if got := offsetIndex(fileBytes(t, disk, 1000, index.OffsetKind.Suffix)); !reflect.DeepEqual(got, c.offsets) {
+			got := offsetIndex(fileBytes(t, disk, 1000, index.OffsetKind.Suffix))
+			if !reflect.DeepEqual(got, c.offsets) {
 				t.Errorf("offset index %v, want %v", got, c.offsets)
 			}
 			if got := timeIndex(fileBytes(t, disk, 1000, index.TimeKind.Suffix)); !reflect.DeepEqual(got, c.times) {
@@ -93,11 +96,11 @@ func TestAppendRefuses(t *testing.T) {
 	}{
 		{"an offset that is taken", batchOf(t, 11, 1, 1), ErrOrder},
 		{"an offset before the base offset", batchOf(t, 9, 1, 1), ErrOrder},
-		{"offsets that go back within the append", slicesConcat(batchOf(t, 14, 1, 1), batchOf(t, 13, 1, 1)), ErrOrder},
+		{"offsets that go back within the append", slices.Concat(batchOf(t, 14, 1, 1), batchOf(t, 13, 1, 1)), ErrOrder},
 		{"an offset too far from the base offset", batchOf(t, 10+1<<31, 1, 1), ErrOrder},
 		{"half a batch", big[:500], record.ErrTruncated},
-		{"a batch and a half", slicesConcat(batchOf(t, 12, 1, 1), batchOf(t, 13, 1, 1)[:66]), record.ErrTruncated},
-		{"more than the segment takes", slicesConcat(big, batchOf(t, 13, 4000, 1)), ErrFull},
+		{"a batch and a half", slices.Concat(batchOf(t, 12, 1, 1), batchOf(t, 13, 1, 1)[:66]), record.ErrTruncated},
+		{"more than the segment takes", slices.Concat(big, batchOf(t, 13, 4000, 1)), ErrFull},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -160,8 +163,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestAllocationGrowsWithTheSegment watches how much is reserved ahead: 64 KiB at first, then an eighth of what there is,
-// never past the largest size; sealing gives it back.
+// TestAllocationGrowsWithTheSegment watches how much is reserved ahead: 64 KiB at first, then an eighth of what there
+// is, never past the largest size; sealing gives it back.
 func TestAllocationGrowsWithTheSegment(t *testing.T) {
 	disk := memDisk(t)
 	type reservation struct{ off, length int64 }
@@ -200,6 +203,46 @@ func TestAllocationGrowsWithTheSegment(t *testing.T) {
 	must(t, s.Seal())
 	if used, size := disk.UsedBytes(), int64(s.Bytes()); used > size+3*4096 {
 		t.Errorf("sealed, %d bytes take %d", size, used)
+	}
+}
+
+// TestWritebackStartsEarly watches which ranges are written out: all that no flush has covered, page by page and once.
+func TestWritebackStartsEarly(t *testing.T) {
+	type span struct{ off, length int64 }
+	var list []span
+	failing := false
+	s := create(t, vfs.NewFault(memDisk(t), func(op vfs.Op) error {
+		if op.Kind == vfs.OpWriteback {
+			list = append(list, span{op.Off, op.Length})
+			if failing {
+				return syscall.EIO
+			}
+		}
+		return nil
+	}), 0, Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 1 << 20})
+	batch := batchOf(t, 0, 1_000_000, 1)
+	appendOne := func() error {
+		batch.SetBaseOffset(s.NextOffset())
+		return s.Append(batch)
+	}
+	for range 10 {
+		must(t, appendOne())
+	}
+	if len(list) != 2 || list[0].off != 0 || list[1].off != list[0].length || list[0].length%4096 != 0 ||
+		list[1].length < writebackBytes {
+		t.Fatalf("written out: %v", list)
+	}
+	must(t, s.Flush())
+	for range 4 {
+		must(t, appendOne())
+	}
+	if len(list) != 2 {
+		t.Fatalf("written out after a flush: %v", list)
+	}
+	failing = true
+	must(t, appendOne()) // it is published; its writeback fails
+	if err := appendOne(); !errors.Is(err, syscall.EIO) || !errors.Is(s.Flush(), syscall.EIO) {
+		t.Errorf("after a failed writeback: %v", err)
 	}
 }
 
@@ -257,7 +300,8 @@ func TestCreateKeepsWhatIsThere(t *testing.T) {
 
 // TestAppendAndReadDoNotAllocate pins the steady state on a real disk.
 func TestAppendAndReadDoNotAllocate(t *testing.T) {
-	s, err := Create(vfs.OS{}, t.TempDir(), 0, Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 10 << 20})
+	o := Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 10 << 20}
+	s, err := Create(vfs.OS{}, t.TempDir(), 0, o)
 	must(t, err)
 	b := batchOf(t, 0, 5000, 1, 2)
 	appendOne := func() {

@@ -50,8 +50,8 @@ type mapping struct {
 	bytes []byte
 }
 
-// pack puts a position and an offset relative to the base into one word, so that readers see both of one moment without a
-// lock. A position fits, as Kafka's indexes hold it in an int32. A relative next offset is at most 2^31.
+// pack puts a position and an offset relative to the base into one word, so that readers see both of one moment
+// without a lock. A position fits, as Kafka's indexes hold it in an int32. A relative next offset is at most 2^31.
 func pack(position int64, relative int64) uint64 {
 	return uint64(position)<<32 | uint64(uint32(relative))
 }

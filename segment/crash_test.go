@@ -179,13 +179,14 @@ func countOps(t *testing.T, match func(vfs.Op) bool) int64 {
 func mutates(op vfs.Op) bool { return op.Kind.Mutates() }
 
 // TestPowerCutAtEveryWrite cuts the power at each operation that changes the disk, several times with another draw of
-// what survives. What is recovered is a prefix of what was appended and holds all that was durable, and the log goes on.
+// what survives. What is recovered is a prefix of what was appended and holds all that was durable, and the log goes
+// on.
 func TestPowerCutAtEveryWrite(t *testing.T) {
 	total := countOps(t, mutates)
 	if total < 60 {
 		t.Fatalf("only %d operations: the life is too dull", total)
 	}
-	draws := uint64(12)
+	const draws = uint64(6)
 	for n := range total + 1 {
 		for draw := range draws {
 			disk := memDisk(t)
@@ -269,7 +270,8 @@ func TestEveryOperationFails(t *testing.T) {
 		must(t, err)
 		l.recovered(s)
 		if l.before == nil && s.NextOffset() < l.model.next() {
-			t.Fatalf("operation %d, %s: recovered up to %d, appended up to %d", n, seen.Kind, s.NextOffset(), l.model.next())
+			t.Fatalf("operation %d, %s: recovered up to %d, appended up to %d",
+				n, seen.Kind, s.NextOffset(), l.model.next())
 		}
 		must(t, s.Close())
 	}

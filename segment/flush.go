@@ -128,8 +128,8 @@ func (s *Segment) seal(b *body) error {
 	return nil
 }
 
-// Close seals the segment and ends it. Ranges that were read stay good until they are released; then the file is unmapped
-// and closed. An error of sealing is returned, and the segment is closed nevertheless.
+// Close seals the segment and ends it. Ranges that were read stay good until they are released; then the file is
+// unmapped and closed. An error of sealing is returned, and the segment is closed nevertheless.
 func (s *Segment) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

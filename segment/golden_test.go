@@ -98,9 +98,8 @@ func TestIndexesAreKafkas(t *testing.T) {
 			kafkas, files := goldenDisk(t, g.dir)
 			disk := memDisk(t)
 			s := create(t, disk, g.base, goldenOptions())
-			_, err := ScanValid(fileBytes(t, kafkas, g.base, LogSuffix), g.base, func(_ kafka.Position, b record.Batch) error {
-				return s.Append(b)
-			})
+			log := fileBytes(t, kafkas, g.base, LogSuffix)
+			_, err := ScanValid(log, g.base, func(_ kafka.Position, b record.Batch) error { return s.Append(b) })
 			must(t, err)
 			must(t, s.Close())
 			sameFiles(t, disk, files, index.TransactionKind.Suffix)
@@ -110,7 +109,8 @@ func TestIndexesAreKafkas(t *testing.T) {
 			s, r, err := Recover(disk, testDir, g.base, goldenOptions(), g.next, nil)
 			must(t, err)
 			want := Recovery{
-				ValidBytes: kafka.Position(len(files[FileName(g.base, LogSuffix)])), NextOffset: g.next, Batches: g.batches,
+				ValidBytes: kafka.Position(len(files[FileName(g.base, LogSuffix)])),
+				NextOffset: g.next, Batches: g.batches,
 			}
 			if r != want {
 				t.Errorf("recovered %+v, want %+v", r, want)

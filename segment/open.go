@@ -158,8 +158,8 @@ func (s *Segment) rebuildFrom(b *body, data []byte) (kafka.Offset, error) {
 	return next, nil
 }
 
-// walk adds the batches from a position to the end of data to the tally and gives the offset that follows them. It looks
-// at the structure only.
+// walk adds the batches from a position to the end of data to the tally and gives the offset that follows them. It
+// looks at the structure only.
 func (s *Segment) walk(t *tally, data []byte, from int64) (kafka.Offset, error) {
 	next := s.base
 	for rest := data[from:]; len(rest) > 0; {

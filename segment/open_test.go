@@ -39,9 +39,11 @@ func TestOpenRebuildsIndexes(t *testing.T) {
 		{"a negative position", offsets, func(b []byte) []byte { return append(b, 0, 0, 9, 9, 0xff, 9, 9, 9) }},
 		{"a position inside a batch", offsets, func(b []byte) []byte { b[len(b)-1]++; return b }},
 		{"another last offset", offsets, func(b []byte) []byte { b[len(b)-5]++; return b }},
-		{"a time entry behind the log", times, func(b []byte) []byte { return append(b, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9) }},
+		{"a time entry behind the log", times, func(b []byte) []byte {
+			return append(b, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9)
+		}},
 		{"a time entry before the base offset", times, func(b []byte) []byte { b[len(b)-4] = 0x80; return b }},
-		{"garbage of a whole number of entries", offsets, func(b []byte) []byte { return bytes.Repeat([]byte{0xa5}, len(b)) }},
+		{"garbage of whole entries", offsets, func(b []byte) []byte { return bytes.Repeat([]byte{0xa5}, len(b)) }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -87,30 +89,38 @@ func TestReaderRebuildsIndex(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(damage.name, func(t *testing.T) {
-			disk := memDisk(t)
-			random := rand.New(rand.NewPCG(12, 0))
-			s := create(t, disk, 60, testOptions())
-			m := &model{base: 60}
-			m.appendAll(t, random, s, drawBatches(t, random, 60, 60))
-			must(t, s.Close())
-			spoilt := fileBytes(t, disk, 60, index.OffsetKind.Suffix)
-			damage.spoil(spoilt)
-			putFile(t, disk, 60, index.OffsetKind.Suffix, spoilt)
-			s = reopen(t, disk, 60, testOptions())
-			if s.body.Load().live() {
-				t.Fatal("opening looked at the whole index")
-			}
-			readSome(t, random, s, m)
-			m.appendAll(t, random, s, drawBatches(t, random, m.next(), 10))
-			readSome(t, random, s, m)
-			must(t, s.Close())
-			m.checkFiles(t, s)
-		})
+		t.Run(damage.name, func(t *testing.T) { spoilAndRead(t, damage.spoil, false) })
+		t.Run(damage.name+", truncated first", func(t *testing.T) { spoilAndRead(t, damage.spoil, true) })
 	}
 }
 
-// TestOpenRefusesBrokenLog gives a *CorruptError for a log whose end is not the end of a batch, and passes other errors.
+func spoilAndRead(t *testing.T, spoil func([]byte), truncating bool) {
+	disk := memDisk(t)
+	random := rand.New(rand.NewPCG(12, 0))
+	s := create(t, disk, 60, testOptions())
+	m := &model{base: 60}
+	m.appendAll(t, random, s, drawBatches(t, random, 60, 60))
+	must(t, s.Close())
+	spoilt := fileBytes(t, disk, 60, index.OffsetKind.Suffix)
+	spoil(spoilt)
+	putFile(t, disk, 60, index.OffsetKind.Suffix, spoilt)
+	s = reopen(t, disk, 60, testOptions())
+	if s.body.Load().live() {
+		t.Fatal("opening looked at the whole index")
+	}
+	if truncating {
+		must(t, s.TruncateTo(m.next()-20))
+		m.truncate(m.next() - 20)
+	}
+	readSome(t, random, s, m)
+	m.appendAll(t, random, s, drawBatches(t, random, m.next(), 10))
+	readSome(t, random, s, m)
+	must(t, s.Close())
+	m.checkFiles(t, s)
+}
+
+// TestOpenRefusesBrokenLog gives a *CorruptError for a log whose end is not the end of a batch, and passes other
+// errors.
 func TestOpenRefusesBrokenLog(t *testing.T) {
 	disk := memDisk(t)
 	s := create(t, disk, 5, testOptions())
@@ -120,7 +130,8 @@ func TestOpenRefusesBrokenLog(t *testing.T) {
 	putFile(t, disk, 5, LogSuffix, log[:len(log)-1])
 	_, err := Open(disk, testDir, 5, testOptions())
 	var corrupt *CorruptError
-	if !errors.As(err, &corrupt) || int(corrupt.Position) != len(log)/7*6 || !strings.Contains(corrupt.Reason, "bytes are here") {
+	if !errors.As(err, &corrupt) || int(corrupt.Position) != len(log)/7*6 ||
+		!strings.Contains(corrupt.Reason, "bytes are here") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Open(disk, testDir, 6, testOptions()); !errors.Is(err, fs.ErrNotExist) {
@@ -219,8 +230,8 @@ func checkClosed(t *testing.T, s *Segment) {
 	}
 	must(t, s.Close())
 	ts, at := s.MaxTimestamp()
-	if s.Bytes() != 0 || s.NextOffset() != s.base || s.FlushedOffset() != s.base || ts != kafka.NoTimestamp || at != s.base ||
-		s.FirstTimestamp() != kafka.NoTimestamp || s.BaseOffset() != 9 || !s.Resident(9, 1, 10) {
+	if s.Bytes() != 0 || s.NextOffset() != s.base || s.FlushedOffset() != s.base || s.BaseOffset() != 9 ||
+		ts != kafka.NoTimestamp || at != s.base || s.FirstTimestamp() != kafka.NoTimestamp || !s.Resident(9, 1, 10) {
 		t.Error("a closed segment still has data")
 	}
 }
@@ -249,6 +260,52 @@ func TestDeletedSegmentWritesNothing(t *testing.T) {
 	must(t, s.Close())
 	if got := suffixesIn(t, disk); len(got) != 1 || got[0] != ".log.deleted" {
 		t.Errorf("files %v", got)
+	}
+}
+
+// TestAbandon ends a segment and leaves its files as they are.
+func TestAbandon(t *testing.T) {
+	disk := memDisk(t)
+	s := create(t, disk, 9, testOptions())
+	stamped(t, s, 100, 1, 2, 3)
+	s.Abandon()
+	s.Abandon()
+	checkClosed(t, s)
+	if got := suffixesIn(t, disk); len(got) != 1 || got[0] != LogSuffix {
+		t.Errorf("files %v", got)
+	}
+}
+
+// TestLiveLogThatChanged reports damage to what was appended: the index is right, the log is not.
+func TestLiveLogThatChanged(t *testing.T) {
+	disk := memDisk(t)
+	s := create(t, disk, 9, testOptions())
+	stamped(t, s, 400, 1, 2, 3, 4, 5)
+	size := int64(s.Bytes()) / 5
+	f, err := disk.OpenFile(path.Join(testDir, FileName(9, LogSuffix)), os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt(make([]byte, size), 2*size)
+	must(t, err)
+	_, err = s.Read(11, 10, true, 14)
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) || int64(corrupt.Position) != 2*size ||
+		!strings.Contains(err.Error(), "is corrupt at") {
+		t.Errorf("got %v", err)
+	}
+	if s.Resident(11, 10, 14) {
+		t.Error("a loop is told to go on")
+	}
+}
+
+// TestTooLargeFile refuses a log whose positions do not fit an index.
+func TestTooLargeFile(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(path.Join(dir, FileName(0, LogSuffix)), nil, 0o644))
+	must(t, os.Truncate(path.Join(dir, FileName(0, LogSuffix)), 1<<31))
+	_, err := Open(vfs.OS{}, dir, 0, testOptions())
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Position != 1<<31-1 {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -323,4 +380,33 @@ func TestOpenOnRealDisk(t *testing.T) {
 		t.Error("a range changed under its reader")
 	}
 	must(t, s.Remove())
+}
+
+// TestIndexFileVanishes removes the index files of a segment that is open and sealed: reads, look-ups, truncation and
+// appends go on, and the files come back.
+func TestIndexFileVanishes(t *testing.T) {
+	for _, suffix := range []string{index.OffsetKind.Suffix, index.TimeKind.Suffix} {
+		for name, use := range map[string]func(*Segment, *model) error{
+			"read":      func(s *Segment, m *model) error { m.checkRead(t, s, 20, 500, true, 30); return nil },
+			"timestamp": func(s *Segment, _ *model) error { _, _, err := s.OffsetForTimestamp(1000, 0); return err },
+			"truncate":  func(s *Segment, m *model) error { m.truncate(30); return s.TruncateTo(30) },
+			"append":    func(*Segment, *model) error { return nil },
+		} {
+			t.Run(name+" without "+suffix, func(t *testing.T) {
+				disk := memDisk(t)
+				random := rand.New(rand.NewPCG(11, 0))
+				s := create(t, disk, 0, testOptions())
+				m := &model{}
+				m.appendAll(t, random, s, drawBatches(t, random, 0, 40))
+				must(t, s.Seal())
+				must(t, disk.Remove(path.Join(testDir, FileName(0, suffix))))
+				must(t, use(s, m))
+				m.check(t, s)
+				m.appendAll(t, random, s, drawBatches(t, random, m.next(), 3))
+				m.check(t, s)
+				must(t, s.Close())
+				m.checkFiles(t, s)
+			})
+		}
+	}
 }

@@ -18,8 +18,8 @@ type Range struct {
 	bytes      []byte
 }
 
-// Bytes is the range in the mapping. Touching it may wait for the disk, and faults if that fails: Each, or vfs.Guard, turns
-// that into an error.
+// Bytes is the range in the mapping. Touching it may wait for the disk, and faults if that fails: Each, or vfs.Guard,
+// turns that into an error.
 func (r *Range) Bytes() []byte { return r.bytes }
 
 // FD is the descriptor of the log file, for sendfile from Position on, or -1 where there is none.
@@ -55,9 +55,9 @@ func (r *Range) Release() {
 	}
 }
 
-// Read finds the batch that holds offset, or the next one, and gives whole batches from there: up to bytesMax, at least
-// one if minOne, none that begins at or past end. An offset at or past end finds nothing. It takes no lock and allocates
-// nothing in the steady state. It may wait for the disk unless Resident says otherwise.
+// Read finds the batch that holds offset, or the next one, and gives whole batches from there: up to bytesMax, at
+// least one if minOne, none that begins at or past end. An offset at or past end finds nothing. It takes no lock and
+// allocates nothing in the steady state. It may wait for the disk unless Resident says otherwise.
 func (s *Segment) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset) (Range, error) {
 	b, err := s.acquire()
 	if err != nil {
@@ -77,11 +77,16 @@ func (s *Segment) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka
 	return r, nil
 }
 
-// rebuildForReader makes the indexes of a sealed segment anew when a reader found them wrong. Those of a live one were
-// made from batches that passed through here: then it is the log that changed.
+// rebuildForReader makes indexes anew that a reader found wrong.
 func (s *Segment) rebuildForReader(b *body) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.mend(b)
+}
+
+// mend makes the indexes of a sealed segment anew. Those of a live one were made from batches that passed through here:
+// then it is the log that changed, and a walk says where. The caller holds mu.
+func (s *Segment) mend(b *body) error {
 	if !b.live() {
 		return s.rebuild(b)
 	}

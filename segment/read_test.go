@@ -12,7 +12,7 @@ import (
 // TestReadAgreesWithModel reads a segment in every state of its life with drawn arguments, and compares with a search
 // through a list.
 func TestReadAgreesWithModel(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			disk := memDisk(t)
@@ -37,7 +37,7 @@ func TestReadAgreesWithModel(t *testing.T) {
 func readSome(t *testing.T, random *rand.Rand, s *Segment, m *model) {
 	t.Helper()
 	span := int(m.next()-m.base) + 6
-	for range 120 {
+	for range 60 {
 		offset := m.base + kafka.Offset(random.IntN(span)-3)
 		end := m.base + kafka.Offset(random.IntN(span)-3)
 		if random.IntN(3) == 0 {

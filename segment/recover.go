@@ -28,8 +28,9 @@ type Scan struct {
 	Reason     string // why the rest is not valid, "" if there is none
 }
 
-// ScanValid finds the longest prefix of a segment's bytes that is whole batches with fitting checksums and rising offsets
-// from base on. visit, which may be nil, is told of each; its error ends the scan. It looks at nothing but its arguments.
+// ScanValid finds the longest prefix of a segment's bytes that is whole batches with fitting checksums and rising
+// offsets from base on. visit, which may be nil, is told of each; its error ends the scan. It looks at nothing but
+// its arguments.
 func ScanValid(data []byte, base kafka.Offset, visit func(kafka.Position, record.Batch) error) (Scan, error) {
 	scan := Scan{NextOffset: base}
 	rest := data[:min(len(data), positionMax)]
@@ -61,13 +62,13 @@ func ScanValid(data []byte, base kafka.Offset, visit func(kafka.Position, record
 	return scan, nil
 }
 
-// Recover opens a segment that was not closed. It keeps the longest valid prefix, cuts off the rest, makes the offset and
-// time indexes anew, and empties the index of aborted transactions, which the caller fills again from what visit is
-// told. visit, which may be nil, gets each batch of the prefix; the bytes are its own only during the call.
+// Recover opens a segment that was not closed. It keeps the longest valid prefix, cuts off the rest, makes the offset
+// and time indexes anew, and empties the index of aborted transactions, which the caller fills again from what visit
+// is told. visit, which may be nil, gets each batch of the prefix; the bytes are its own only during the call.
 //
-// Every offset of this segment below durableTo was durable once. If the prefix ends below it, acknowledged records are
-// missing: that is a *CorruptError, and the file stays as it is. What was recovered may itself not be durable yet, since
-// a process that dies leaves the page cache behind: Flush makes it so.
+// Every offset of this segment below durableTo was durable once. If the prefix ends below it, acknowledged records
+// are missing: that is a *CorruptError, and the file stays as it is. What was recovered may itself not be durable
+// yet, since a process that dies leaves the page cache behind: Flush makes it so.
 func Recover(disk vfs.FS, dir string, base kafka.Offset, o Options, durableTo kafka.Offset,
 	visit func(record.Batch) error) (*Segment, Recovery, error) {
 	s := &Segment{disk: disk, dir: dir, base: base, options: o}
@@ -130,7 +131,8 @@ func lostReason(scan Scan, durableTo kafka.Offset) string {
 	if reason == "" {
 		reason = "the file ends"
 	}
-	return fmt.Sprintf("%s at offset %d, but everything below offset %d was durable", reason, scan.NextOffset, durableTo)
+	return fmt.Sprintf("%s at offset %d, but everything below offset %d was durable",
+		reason, scan.NextOffset, durableTo)
 }
 
 // scanFile runs ScanValid over a mapping of the file.

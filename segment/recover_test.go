@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,14 +25,14 @@ func threeBatches(t testing.TB) [3]record.Batch {
 // TestScanValid cuts and damages a log in every way that matters.
 func TestScanValid(t *testing.T) {
 	three := threeBatches(t)
-	log := slicesConcat(three[0], three[1], three[2])
+	log := slices.Concat(three[0], three[1], three[2])
 	one, two := len(three[0]), len(three[0])+len(three[1])
-	changed := func(at int, value byte) []byte {
+	changed := func(at int, value byte) record.Batch {
 		c := bytes.Clone(log)
 		c[at] = value
 		return c
 	}
-	withOffset := func(o kafka.Offset) []byte {
+	withOffset := func(o kafka.Offset) record.Batch {
 		c := bytes.Clone(log)
 		record.Batch(c[one:two]).SetBaseOffset(o)
 		return c
@@ -40,25 +41,31 @@ func TestScanValid(t *testing.T) {
 	binary.BigEndian.PutUint32(negative[one+23:], ^uint32(0))
 	record.Batch(negative[one:two]).UpdateCRC()
 
+	whole := Scan{Bytes: kafka.Position(len(log)), NextOffset: 16, Batches: 3}
+	first := Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}
+	second := Scan{Bytes: kafka.Position(two), NextOffset: 13, Batches: 2}
+	farthest := Scan{Bytes: kafka.Position(two), NextOffset: 10 + 1<<31, Batches: 2}
+	last := Scan{Bytes: kafka.Position(len(log) - one), NextOffset: 16, Batches: 2}
+
 	cases := []struct {
 		name   string
 		data   []byte
 		want   Scan
 		reason string // a part of it
 	}{
-		{name: "an empty file is valid", want: Scan{NextOffset: 10}},
-		{name: "whole batches with a gap between offsets are valid", data: log, want: Scan{Bytes: kafka.Position(len(log)), NextOffset: 16, Batches: 3}},
-		{name: "a header cut short is cut off", data: log[:two+11], want: Scan{Bytes: kafka.Position(two), NextOffset: 13, Batches: 2}, reason: "less than the 12"},
-		{name: "a batch cut short is cut off", data: log[:len(log)-1], want: Scan{Bytes: kafka.Position(two), NextOffset: 13, Batches: 2}, reason: "bytes are here"},
-		{name: "zeros behind the data are cut off", data: append(bytes.Clone(log), make([]byte, 700)...), want: Scan{Bytes: kafka.Position(len(log)), NextOffset: 16, Batches: 3}, reason: "length 0"},
-		{name: "a changed value fails its checksum and takes what follows along", data: changed(two-1, 0xee), want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "crc"},
-		{name: "another magic is cut off", data: changed(one+16, 1), want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "magic"},
-		{name: "an offset that goes back is cut off", data: withOffset(11), want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "lowest that may follow"},
-		{name: "an offset before the base offset is cut off", data: log[one:], want: Scan{Bytes: kafka.Position(len(log) - one), NextOffset: 16, Batches: 2}},
-		{name: "an offset too far from the base offset is cut off", data: withOffset(10 + 1<<31), want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "too far"},
-		{name: "the largest offset fits", data: withOffset(10 + 1<<31 - 1)[:two], want: Scan{Bytes: kafka.Position(two), NextOffset: 10 + 1<<31, Batches: 2}},
-		{name: "a negative last offset delta is cut off", data: negative, want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "delta is -1"},
-		{name: "an offset at the end of the numbers is cut off", data: withOffset(1<<63 - 1), want: Scan{Bytes: kafka.Position(one), NextOffset: 12, Batches: 1}, reason: "too far"},
+		{"an empty file is valid", nil, Scan{NextOffset: 10}, ""},
+		{"whole batches with a gap between offsets are valid", log, whole, ""},
+		{"a first offset past the base offset is valid", log[one:], last, ""},
+		{"the largest offset is valid", withOffset(10 + 1<<31 - 1)[:two], farthest, ""},
+		{"a header cut short is cut off", log[:two+11], second, "less than the 12"},
+		{"a batch cut short is cut off", log[:len(log)-1], second, "bytes are here"},
+		{"zeros behind the data are cut off", slices.Concat(log, make([]byte, 700)), whole, "length 0"},
+		{"a changed value takes what follows along", changed(two-1, 0xee), first, "crc"},
+		{"another magic is cut off", changed(one+16, 1), first, "magic"},
+		{"an offset that goes back is cut off", withOffset(11), first, "lowest that may follow"},
+		{"an offset too far from the base offset is cut off", withOffset(10 + 1<<31), first, "too far"},
+		{"an offset at the end of the numbers is cut off", withOffset(1<<63 - 1), first, "too far"},
+		{"a negative last offset delta is cut off", negative, first, "delta is -1"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -79,18 +86,10 @@ func TestScanValid(t *testing.T) {
 	}
 }
 
-func slicesConcat(list ...record.Batch) []byte {
-	var all []byte
-	for _, b := range list {
-		all = append(all, b...)
-	}
-	return all
-}
-
 // TestRecoverCuts recovers a torn log: the file is cut, the cut is reported, stale indexes and transactions are gone.
 func TestRecoverCuts(t *testing.T) {
 	three := threeBatches(t)
-	log := slicesConcat(three[0], three[1], three[2])
+	log := slices.Concat(three[0], three[1], three[2])
 	disk := memDisk(t)
 	putFile(t, disk, 10, LogSuffix, log[:len(log)-3])
 	putFile(t, disk, 10, index.OffsetKind.Suffix, bytes.Repeat([]byte{1}, 80))
@@ -106,7 +105,8 @@ func TestRecoverCuts(t *testing.T) {
 	must(t, err)
 	kept := len(three[0]) + len(three[1])
 	want := Recovery{
-		ValidBytes: kafka.Position(kept), CutBytes: int64(len(log) - 3 - kept), Reason: r.Reason, NextOffset: 13, Batches: 2,
+		ValidBytes: kafka.Position(kept), CutBytes: int64(len(log) - 3 - kept), Reason: r.Reason,
+		NextOffset: 13, Batches: 2,
 	}
 	if r != want || !strings.Contains(r.Reason, "bytes are here") {
 		t.Errorf("got %+v, want %+v", r, want)
@@ -119,13 +119,16 @@ func TestRecoverCuts(t *testing.T) {
 	if got := fileBytes(t, disk, 10, LogSuffix); !bytes.Equal(got, log[:kept]) {
 		t.Errorf("the file holds %d bytes, want %d", len(got), kept)
 	}
-	if got := offsetIndex(fileBytes(t, disk, 10, index.OffsetKind.Suffix)); len(got) != 1 || got[0] != [2]int32{2, int32(len(three[0]))} {
-		t.Errorf("offset index %v", got)
+	offsets := offsetIndex(fileBytes(t, disk, 10, index.OffsetKind.Suffix))
+	if len(offsets) != 1 || offsets[0] != [2]int32{2, int32(len(three[0]))} {
+		t.Errorf("offset index %v", offsets)
 	}
-	if got := timeIndex(fileBytes(t, disk, 10, index.TimeKind.Suffix)); len(got) != 1 || got[0] != [2]int64{102, 2} {
-		t.Errorf("time index %v", got)
+	times := timeIndex(fileBytes(t, disk, 10, index.TimeKind.Suffix))
+	if len(times) != 1 || times[0] != [2]int64{102, 2} {
+		t.Errorf("time index %v", times)
 	}
-	if _, err := disk.Stat(testDir + "/" + FileName(10, index.TransactionKind.Suffix)); !errors.Is(err, os.ErrNotExist) {
+	_, err = disk.Stat(testDir + "/" + FileName(10, index.TransactionKind.Suffix))
+	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the transaction index is still there: %v", err)
 	}
 }
@@ -133,7 +136,7 @@ func TestRecoverCuts(t *testing.T) {
 // TestRecoverNeverCutsWhatWasDurable refuses a log that lacks records which were flushed, and leaves the file alone.
 func TestRecoverNeverCutsWhatWasDurable(t *testing.T) {
 	three := threeBatches(t)
-	log := slicesConcat(three[0], three[1], three[2])
+	log := slices.Concat(three[0], three[1], three[2])
 	damaged := bytes.Clone(log)
 	damaged[len(three[0])+70] ^= 1
 	cases := []struct {
@@ -145,7 +148,7 @@ func TestRecoverNeverCutsWhatWasDurable(t *testing.T) {
 	}{
 		{"a damaged batch below the flushed offset", damaged, 13, len(three[0]), "crc"},
 		{"a damaged batch far below the flushed offset", damaged, 16, len(three[0]), "crc"},
-		{"a file that ends below the flushed offset", log[:len(three[0])], 13, len(three[0]), "the file ends at offset 12"},
+		{"a file that ends early", log[:len(three[0])], 13, len(three[0]), "the file ends at offset 12"},
 		{"an empty file", nil, 11, 0, "the file ends at offset 10"},
 	}
 	for _, c := range cases {
@@ -158,7 +161,8 @@ func TestRecoverNeverCutsWhatWasDurable(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if corrupt.Position != kafka.Position(c.position) || corrupt.BaseOffset != 10 ||
-				!strings.Contains(corrupt.Reason, c.reason) || !strings.HasSuffix(corrupt.File, FileName(10, LogSuffix)) {
+				!strings.Contains(corrupt.Reason, c.reason) ||
+				!strings.HasSuffix(corrupt.File, FileName(10, LogSuffix)) {
 				t.Errorf("got %+v: %v", corrupt, err)
 			}
 			if !bytes.Equal(fileBytes(t, disk, 10, LogSuffix), c.data) {
@@ -184,7 +188,8 @@ func TestRecoverPassesErrors(t *testing.T) {
 	}
 	putFile(t, disk, 10, LogSuffix, threeBatches(t)[0])
 	stop := errors.New("stop")
-	if _, _, err := Recover(disk, testDir, 10, testOptions(), 10, func(record.Batch) error { return stop }); !errors.Is(err, stop) {
+	_, _, err := Recover(disk, testDir, 10, testOptions(), 10, func(record.Batch) error { return stop })
+	if !errors.Is(err, stop) {
 		t.Errorf("the visitor's error became %v", err)
 	}
 }
@@ -193,7 +198,7 @@ func TestRecoverPassesErrors(t *testing.T) {
 // that scans to the same end.
 func FuzzScanValid(f *testing.F) {
 	three := threeBatches(f)
-	log := slicesConcat(three[0], three[1], three[2])
+	log := []byte(slices.Concat(three[0], three[1], three[2]))
 	f.Add(log, int64(10))
 	f.Add(log[:len(log)-9], int64(0))
 	f.Add(append(bytes.Clone(log), 0, 0, 0), int64(10))
@@ -265,9 +270,10 @@ func FuzzOpen(f *testing.F) {
 			if err != nil {
 				continue // a damaged middle
 			}
-			want, _ := m.read(offset, int(at), true, end)
+			want := m.read(offset, int(at), true, end).data
 			if len(rest) == 0 && risingOffsets(m.batches) && !bytes.Equal(r.Bytes(), want) {
-				t.Fatalf("read(%d, %d, %d): %d bytes at %d, want %d", offset, at, end, r.Length, r.Position, len(want))
+				t.Fatalf("read(%d, %d, %d): %d bytes at %d, want %d",
+					offset, at, end, r.Length, r.Position, len(want))
 			}
 			r.Release()
 		}

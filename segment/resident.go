@@ -6,8 +6,9 @@ import (
 	"spate/kafka/record"
 )
 
-// Resident says whether a Read with these arguments finds its way without waiting for a disk. Whether the bytes that it
-// gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it is false.
+// Resident says whether a Read with these arguments finds its way without waiting for a disk. Whether the bytes that
+// it gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it
+// is false.
 func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
 	b, err := s.acquire()
 	if err != nil {

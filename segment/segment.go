@@ -85,17 +85,19 @@ func (s *Segment) path(suffix string) string {
 
 // acquire gives the body with a reference for the caller.
 func (s *Segment) acquire() (*body, error) {
-	for {
-		b := s.body.Load()
-		if b == nil {
-			return nil, ErrClosed
-		}
+	for b := s.body.Load(); b != nil; b = s.settled() {
 		if b.acquire() {
 			return b, nil
 		}
-		s.mu.Lock() // a truncation is replacing the body: wait for the next one
-		s.mu.Unlock()
 	}
+	return nil, ErrClosed
+}
+
+// settled is the body once a truncation that is replacing it is over.
+func (s *Segment) settled() *body {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.body.Load()
 }
 
 // BaseOffset is the first offset that the segment may hold; its files are named by it.

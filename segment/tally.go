@@ -6,9 +6,10 @@ import (
 	"spate/kafka/record"
 )
 
-// tally follows the batches of a segment in order and knows what becomes an index entry. Appends, recovery and rebuilding
-// all use it, so that they make the same indexes. The rules are Kafka's: a batch that begins more than the interval
-// behind the last entry gets an offset entry, and with it goes a time entry if the largest timestamp has grown since.
+// tally follows the batches of a segment in order and knows what becomes an index entry. Appends, recovery and
+// rebuilding all use it, so that they make the same indexes. The rules are Kafka's: a batch that begins more than the
+// interval behind the last entry gets an offset entry, and with it goes a time entry if the largest timestamp has
+// grown since.
 type tally struct {
 	base     kafka.Offset
 	interval int64
@@ -45,8 +46,8 @@ func (t *tally) add(b record.Batch, position int64) {
 	}
 }
 
-// enterTime makes a time entry for the largest timestamp, unless there is one. Sealing calls it too: the last entry of a
-// sealed segment is the largest of all.
+// enterTime makes a time entry for the largest timestamp, unless there is one. Sealing calls it too: the last entry
+// of a sealed segment is the largest of all.
 func (t *tally) enterTime() {
 	if t.newest > t.entered {
 		t.times.AppendTime(index.TimeEntry{Timestamp: t.newest, Relative: int32(t.at - t.base)})

@@ -16,7 +16,8 @@ type TimestampOffset struct {
 
 // OffsetForTimestamp finds the first record at or past from whose timestamp is at least ts. It decompresses batches and
 // may wait for the disk.
-func (s *Segment) OffsetForTimestamp(ts kafka.Timestamp, from kafka.Offset) (found TimestampOffset, ok bool, err error) {
+func (s *Segment) OffsetForTimestamp(ts kafka.Timestamp, from kafka.Offset) (
+	found TimestampOffset, ok bool, err error) {
 	if newest, _ := s.MaxTimestamp(); newest < ts {
 		return found, false, nil
 	}
@@ -57,11 +58,14 @@ func (s *Segment) beforeTimestamp(ts kafka.Timestamp) (start kafka.Offset, err e
 		return 0, err
 	}
 	defer b.release()
+	start = s.base
 	view, err := b.times.View()
+	if err == index.ErrUnusable {
+		return start, nil
+	}
 	if err != nil {
 		return 0, err
 	}
-	start = s.base
 	err = vfs.Guard(func() error {
 		// Up to the offset of an entry no timestamp is larger than the entry's. One that equals ts was brought by the
 		// batch which ends with that offset, and what came before it is older.

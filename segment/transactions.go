@@ -6,8 +6,8 @@ import (
 	"spate/kafka"
 )
 
-// AppendAborted adds an aborted transaction whose marker was appended to this segment. Flush makes it durable. It is for
-// the appender.
+// AppendAborted adds an aborted transaction whose marker was appended to this segment. Flush makes it durable. It is
+// for the appender.
 func (s *Segment) AppendAborted(t index.Transaction) error {
 	b, err := s.writable()
 	if err != nil {

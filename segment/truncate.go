@@ -24,6 +24,11 @@ func (s *Segment) TruncateTo(offset kafka.Offset) error {
 		return nil
 	}
 	kept, err := s.keep(b, offset)
+	if err == index.ErrUnusable {
+		if err = s.mend(b); err == nil {
+			kept, err = s.keep(b, offset)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -42,12 +47,12 @@ type kept struct {
 
 // keep finds the batches that end below offset and what the indexes hold of them.
 func (s *Segment) keep(b *body, offset kafka.Offset) (k kept, err error) {
-	size, _ := unpack(b.end.Load())
-	f, err := s.finder(b, size)
+	_, times, err := s.views(b)
 	if err != nil {
 		return k, err
 	}
-	times, err := b.times.View()
+	size, _ := unpack(b.end.Load())
+	f, err := s.finder(b, size)
 	if err != nil {
 		return k, err
 	}
@@ -73,8 +78,8 @@ func (s *Segment) keep(b *body, offset kafka.Offset) (k kept, err error) {
 	return k, err
 }
 
-// tallyBefore goes on from the entries below offset. Of the time entries it takes those that came with one of the offset
-// entries; the walk from there on finds the rest.
+// tallyBefore goes on from the entries below offset. Of the time entries it takes those that came with one of the
+// offset entries; the walk from there on finds the rest.
 func (s *Segment) tallyBefore(f finder, times index.Times, offset kafka.Offset) tally {
 	t := newTally(s.base, s.options.IndexIntervalBytes)
 	n := f.offsets.Floor(int64(offset-1-s.base)) + 1

@@ -15,8 +15,8 @@ import (
 	"spate/kafka/record"
 )
 
-// TestTruncateAgreesWithModel truncates a segment in every state, with and without readers, at drawn offsets. What is left,
-// its indexes included, is what a segment would hold that never saw the rest.
+// TestTruncateAgreesWithModel truncates a segment in every state, with and without readers, at drawn offsets. What is
+// left, its indexes included, is what a segment would hold that never saw the rest.
 func TestTruncateAgreesWithModel(t *testing.T) {
 	for seed := range uint64(80) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
@@ -70,7 +70,8 @@ func (m *model) checkFiles(t *testing.T, s *Segment) {
 	}
 	must(t, other.Close())
 	for _, suffix := range []string{LogSuffix, index.OffsetKind.Suffix, index.TimeKind.Suffix} {
-		if got, want := fileBytes(t, s.disk, m.base, suffix), fileBytes(t, fresh, m.base, suffix); !bytes.Equal(got, want) {
+		got, want := fileBytes(t, s.disk, m.base, suffix), fileBytes(t, fresh, m.base, suffix)
+		if !bytes.Equal(got, want) {
 			t.Errorf("%s: %d bytes differ from %d", suffix, len(got), len(want))
 		}
 	}
@@ -136,9 +137,36 @@ func TestTruncateAborted(t *testing.T) {
 			must(t, s.TruncateTo(0))
 			checkAborted(t, s, nil)
 			must(t, s.Close())
-			if _, err := disk.Stat(path.Join(testDir, FileName(0, index.TransactionKind.Suffix))); !errors.Is(err, fs.ErrNotExist) {
+			_, err := disk.Stat(path.Join(testDir, FileName(0, index.TransactionKind.Suffix)))
+			if !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("an empty transaction index has a file: %v", err)
 			}
+		})
+	}
+}
+
+// TestAbortedAfterSealing adds to a sealed index of aborted transactions, also to one with something unreadable behind.
+func TestAbortedAfterSealing(t *testing.T) {
+	first := index.Transaction{ProducerID: 1, FirstOffset: 0, LastOffset: 1, LastStableOffset: 2}
+	second := index.Transaction{ProducerID: 2, FirstOffset: 1, LastOffset: 2, LastStableOffset: 3}
+	for name, behind := range map[string]int{"whole": 0, "with zeros behind": 100} {
+		t.Run(name, func(t *testing.T) {
+			disk := memDisk(t)
+			s := create(t, disk, 0, testOptions())
+			stamped(t, s, 10, 1, 2, 3)
+			must(t, s.AppendAborted(first))
+			must(t, s.Close())
+			suffix := index.TransactionKind.Suffix
+			putFile(t, disk, 0, suffix, append(fileBytes(t, disk, 0, suffix), make([]byte, behind)...))
+			s = reopen(t, disk, 0, testOptions())
+			must(t, s.AppendAborted(second))
+			checkAborted(t, s, []index.Transaction{first, second})
+			must(t, s.Flush())
+			if got := len(fileBytes(t, disk, 0, suffix)); got != 2*index.TransactionEntryBytes {
+				t.Errorf("after a flush the file holds %d bytes", got)
+			}
+			must(t, s.Close())
+			checkAborted(t, reopen(t, disk, 0, testOptions()), []index.Transaction{first, second})
 		})
 	}
 }

@@ -19,7 +19,7 @@ import (
 // produceOp is one Produce request from its arrival until its response has left.
 type produceOp struct {
 	parked
-	frame    *netpoll.Frame // taken, while writers append
+	frame    Frame // taken, while writers append
 	request  wire.ProduceRequest
 	response wire.ProduceResponse
 	results  []wire.ProducePartitionResponse // backs response.Topics[i].Partitions
@@ -197,14 +197,14 @@ type reasoned struct {
 // Unwrap gives the protocol error.
 func (e *reasoned) Unwrap() error { return e.error }
 
-// append does the appends, and leaves those that a slow log directory would keep the loop waiting for.
+// append does the appends, and leaves those that would keep the loop from its other connections.
 func (o *produceOp) append() (left bool) {
 	for i := range o.jobs {
 		job := &o.jobs[i]
 		if job.step != jobToAppend {
 			continue
 		}
-		if dir := job.dir(); dir != nil && dir.Slow() {
+		if job.takesLong() {
 			left = true
 			continue
 		}
@@ -213,13 +213,23 @@ func (o *produceOp) append() (left bool) {
 	return left
 }
 
-// dir is the log directory that the job writes to, or nil where it will be refused anyway.
-func (j *appendJob) dir() *partition.LogDir {
+// takesLong tells whether the append is one for a writer: the disk is slow, or the batch has to be packed anew.
+func (j *appendJob) takesLong() bool {
 	log := j.replica.View().Log
-	if log == nil {
-		return nil
+	return log != nil && (log.Dir().Slow() || isRewritten(log.Config().Compression, j.records))
+}
+
+// rewriteBytes is how large an uncompressed batch may be to be compressed on a loop: a few hundred microseconds' work.
+const rewriteBytes = 64 << 10
+
+// isRewritten tells whether a topic's codec makes much work of a batch: one that is compressed otherwise may unpack to
+// very much, one that is not compressed takes time by its size.
+func isRewritten(c record.Compression, records []byte) bool {
+	if !c.Fixed {
+		return false
 	}
-	return log.Dir()
+	codec := record.Batch(records).Codec()
+	return codec != c.Codec && (codec != record.None || len(records) > rewriteBytes)
 }
 
 // appendOne appends the records of one job and notes the result. Loop, or a writer while the loop leaves the operation

@@ -15,7 +15,7 @@ import (
 	"spate/replica/state"
 )
 
-// takeDetour leaves the appends to slow log directories to their writers. The connection is paused meanwhile, and the
+// takeDetour leaves the appends that take long to the writers of their log directories. The connection is paused meanwhile, and the
 // frame kept; its bytes move by that, so the records are found anew.
 func (o *produceOp) takeDetour(c *Context) {
 	header := len(c.Frame.Bytes()) - len(c.Body)
@@ -43,7 +43,7 @@ func (o *produceOp) passOn() {
 		if job.step != jobToAppend {
 			continue
 		}
-		if dir := job.dir(); dir != nil && o.node.Writers.put(dir, o) {
+		if log := job.replica.View().Log; log != nil && o.node.Writers.put(log.Dir(), o) {
 			return
 		}
 		o.fail(i, kafka.KafkaStorageError)
@@ -54,7 +54,8 @@ func (o *produceOp) passOn() {
 // appendIn does the appends to one log directory, on its writer's goroutine.
 func (o *produceOp) appendIn(dir *partition.LogDir) {
 	for i := range o.jobs {
-		if job := &o.jobs[i]; job.step == jobToAppend && job.dir() == dir {
+		job := &o.jobs[i]
+		if job.step == jobToAppend && job.replica.View().Log.Dir() == dir {
 			o.appendOne(i)
 		}
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"spate/broker/session"
 	"spate/kafka"
 	"spate/kafka/wire"
@@ -57,6 +59,7 @@ type fetchPart struct {
 
 	changes   uint64 // of the replica's watchers, before it was read
 	read      replica.ReadResult
+	had       bool // it had records, which are given back while the operation waits for more
 	code      int16
 	unknown   bool // there is no such topic or partition
 	aborted   int  // where this part's aborted transactions begin in those of the operation,
@@ -99,6 +102,7 @@ func (o *fetchOp) usesTopicIDs() bool { return o.version >= 13 }
 func (o *fetchOp) choose() {
 	if session.IsFull(o.request.SessionEpoch) {
 		o.node.Sessions.closeID(o.request.SessionID)
+		o.parts = slices.Grow(o.parts, o.askedCount())
 		for i := range o.request.Topics {
 			t := &o.request.Topics[i]
 			topic := o.findTopic(t.Name, t.ID)
@@ -114,6 +118,14 @@ func (o *fetchOp) choose() {
 		o.errorCode = kafka.CodeOf(err)
 		o.meter().Fail(o.errorCode)
 	}
+}
+
+func (o *fetchOp) askedCount() int {
+	n := 0
+	for i := range o.request.Topics {
+		n += len(o.request.Topics[i].Partitions)
+	}
+	return n
 }
 
 func (o *fetchOp) findTopic(name []byte, id kafka.UUID) *replica.Topic {
@@ -191,7 +203,8 @@ func (o *fetchOp) admit(topic *replica.Topic, p *fetchPart) {
 		p.unknown = true
 	case o.request.IsolationLevel != wire.ReadUncommitted && o.request.IsolationLevel != wire.ReadCommitted:
 		o.refuse(p, kafka.UnknownServerError) // as Kafka, which trips over it
-		o.enough = true
+		p.unknown = true
+		o.errorCode = p.code
 	case o.request.ReplicaID >= 0:
 		// No other broker has a replica: who says that it follows is not in the assignment.
 		if p.ask.CurrentLeaderEpoch < 0 {

@@ -68,11 +68,13 @@ func (o *fetchOp) read() {
 			continue
 		}
 		changes := watchers(p.replica).Changes()
-		if p.code != kafka.NoError || p.read.Records.Length() > 0 || p.changes != changes {
+		if p.had || p.code != kafka.NoError || p.changes != changes {
 			p.changes = changes
 			o.readPart(p, left, minOne)
 		}
-		if n := p.read.Records.Length(); n > 0 {
+		n := p.read.Records.Length()
+		p.had = n > 0
+		if p.had {
 			minOne = false
 			left = max(0, left-n)
 			o.bytes += n

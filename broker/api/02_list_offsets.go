@@ -42,9 +42,13 @@ var nothingFound = partition.TimestampOffset{
 	Timestamp: kafka.NoTimestamp, Offset: kafka.NoOffset, LeaderEpoch: kafka.NoLeaderEpoch,
 }
 
-// listOffsetsBlocks tells whether some partition has to be searched.
+// listOffsetsBlocks tells whether some partition has to be searched, or there are many.
 func listOffsetsBlocks(_ *Context, r kmsg.Request) bool {
+	asked := 0
 	for _, t := range r.(*kmsg.ListOffsetsRequest).Topics {
+		if asked += len(t.Partitions); asked > inlineMax {
+			return true
+		}
 		for i := range t.Partitions {
 			if ts := kafka.Timestamp(t.Partitions[i].Timestamp); ts >= 0 || ts == maxTimestamp {
 				return true
@@ -125,7 +129,7 @@ func (c *Context) findOffset(request *kmsg.ListOffsetsRequest, tp kafka.TopicPar
 	if request.ReplicaID == debuggingReplica {
 		check = r.Check
 	}
-	v, err := check(kafka.LeaderEpoch(p.CurrentLeaderEpoch))
+	v, err := inEpoch(check, p.CurrentLeaderEpoch)
 	if err != nil {
 		return nothingFound, err
 	}
@@ -138,9 +142,11 @@ func (c *Context) findOffset(request *kmsg.ListOffsetsRequest, tp kafka.TopicPar
 
 // offsetQuery is a look-up in one log.
 type offsetQuery struct {
-	view    *replica.View
-	end     kafka.Offset // nothing at or past it may be told
-	lagging bool         // the high watermark has not reached the start of the leader epoch yet: what it shows may go back
+	view *replica.View
+	end  kafka.Offset // nothing at or past it may be told
+	// lagging says that the high watermark has not reached the start of the leader epoch yet: the last leader may have
+	// shown more than this one does now.
+	lagging bool
 }
 
 // restrict makes it the query of a consumer.

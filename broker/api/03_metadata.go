@@ -25,9 +25,13 @@ const (
 // autoCreationMs is how long a client is kept waiting for the topics that it made appear; then it is told to ask again.
 const autoCreationMs = 5000
 
-// metadataBlocks tells whether topics are to be created.
+// metadataBlocks tells whether topics are to be created, or there are many to tell of.
 func metadataBlocks(c *Context, r kmsg.Request) bool {
-	return len(c.creatable(c.Node.Image(), r.(*kmsg.MetadataRequest))) > 0
+	request, img := r.(*kmsg.MetadataRequest), c.Node.Image()
+	if len(request.Topics) > inlineMax || asksForAll(request) && img.PartitionCount() > inlineMax {
+		return true
+	}
+	return len(c.creatable(img, request)) > 0
 }
 
 func getMetadata(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {

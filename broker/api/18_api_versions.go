@@ -7,6 +7,7 @@ import (
 
 	"spate/kafka"
 	"spate/kafka/wire"
+	"spate/metadata/image"
 )
 
 // ApiVersions: what this broker serves, and which features the cluster has. It is the first thing that a client asks,
@@ -32,7 +33,7 @@ func apiVersions(_ context.Context, c *Context, r kmsg.Request) (kmsg.Response, 
 	for i := range wire.Served {
 		response.ApiKeys = append(response.ApiKeys, versionsOf(&wire.Served[i]))
 	}
-	c.tellFeatures(response)
+	tellFeatures(response, c.Node.Image(), c.Node.ID)
 	return response, nil
 }
 
@@ -41,9 +42,8 @@ func versionsOf(row *wire.API) kmsg.ApiVersionsResponseApiKey {
 }
 
 // tellFeatures adds the levels that this broker supports, and those that the cluster has settled on.
-func (c *Context) tellFeatures(response *kmsg.ApiVersionsResponse) {
-	img := c.Node.Image()
-	if b := img.Broker(c.Node.ID); b != nil {
+func tellFeatures(response *kmsg.ApiVersionsResponse, img *image.Image, self kafka.BrokerID) {
+	if b := img.Broker(self); b != nil {
 		for _, f := range b.Features {
 			if f.Min > 0 || response.Version >= featureLevelZero {
 				response.SupportedFeatures = append(response.SupportedFeatures,

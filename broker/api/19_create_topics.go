@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/internal/config"
 	"spate/kafka"
 	"spate/metadata/controller"
 )
@@ -58,7 +59,8 @@ func newTopic(asked *kmsg.CreateTopicsRequestTopic) controller.NewTopic {
 		t.Assignments = append(t.Assignments, a)
 	}
 	for i := range asked.Configs {
-		t.Configs = append(t.Configs, controller.ConfigEntry{Name: asked.Configs[i].Name, Value: asked.Configs[i].Value})
+		config := &asked.Configs[i]
+		t.Configs = append(t.Configs, controller.ConfigEntry{Name: config.Name, Value: config.Value})
 	}
 	return t
 }
@@ -81,10 +83,19 @@ func (c *Context) createdConfigs(overrides map[string]string) []kmsg.CreateTopic
 		if e.Sensitive {
 			told.Value = nil
 		}
+		if e.Source == config.Default && c.derived(e.Name) {
+			told.Source = int8(config.StaticBroker)
+		}
 		configs = append(configs, told)
 	}
 	slices.SortFunc(configs, func(a, b kmsg.CreateTopicsResponseTopicConfig) int {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return configs
+}
+
+// derived tells whether a topic's setting comes from one that is set for the broker, in whatever unit. As in Kafka this
+// counts here, while DescribeConfigs calls it a default unless it has the very unit.
+func (c *Context) derived(name string) bool {
+	return slices.ContainsFunc(config.Lookup(config.TopicScope, name).Synonyms, c.Node.Config.IsSet)
 }

@@ -38,7 +38,7 @@ func (c *Context) freshProducerID(ctx context.Context, request *kmsg.InitProduce
 	case request.Version >= 3 && hasID != hasEpoch:
 		return 0, kafka.InvalidRequest
 	case request.TransactionalID == nil:
-		return c.Node.ProducerIDs.Next(ctx, func(ctx context.Context) (kafka.ProducerID, error) { return c.allocate(ctx) })
+		return c.Node.ProducerIDs.Next(ctx, c.allocate)
 	case *request.TransactionalID == "":
 		return 0, kafka.InvalidRequest
 	}

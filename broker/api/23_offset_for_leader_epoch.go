@@ -11,6 +11,15 @@ import (
 // OffsetForLeaderEpoch: where a leader epoch ends in the log, so that a consumer or follower whose records are of that
 // epoch can tell whether its log has been cut (KIP-101, KIP-320).
 
+// offsetForLeaderEpochBlocks tells whether there are many partitions to look up.
+func offsetForLeaderEpochBlocks(_ *Context, r kmsg.Request) bool {
+	asked := 0
+	for _, t := range r.(*kmsg.OffsetForLeaderEpochRequest).Topics {
+		asked += len(t.Partitions)
+	}
+	return asked > inlineMax
+}
+
 func offsetForLeaderEpoch(_ context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.OffsetForLeaderEpochRequest)
 	response := request.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
@@ -30,12 +39,12 @@ func (c *Context) epochEnd(topic string,
 	told := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 	told.Partition = p.Partition
 	told.LeaderEpoch, told.EndOffset = int32(kafka.NoLeaderEpoch), int64(kafka.NoOffset)
-	replica, err := c.Node.hosted(topic, kafka.PartitionIndex(p.Partition))
+	r, err := c.Node.hosted(topic, kafka.PartitionIndex(p.Partition))
 	if err != nil {
 		told.ErrorCode = c.fail(kafka.CodeOf(err))
 		return told
 	}
-	v, err := replica.Lead(kafka.LeaderEpoch(p.CurrentLeaderEpoch))
+	v, err := inEpoch(r.Lead, p.CurrentLeaderEpoch)
 	if err != nil {
 		told.ErrorCode = c.fail(kafka.CodeOf(err))
 		return told

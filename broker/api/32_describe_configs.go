@@ -17,12 +17,27 @@ import (
 // DescribeConfigs: every setting of a topic or of this broker, its value, where that comes from and what it means.
 // Loggers, client metrics and groups have no settings here yet, and are refused by name.
 
+// describeInlineMax is how many resources are described on the event loop: each has dozens of settings.
+const describeInlineMax = inlineMax / 32
+
+// describeConfigsBlocks tells whether there are many resources to describe.
+func describeConfigsBlocks(_ *Context, r kmsg.Request) bool {
+	return len(r.(*kmsg.DescribeConfigsRequest).Resources) > describeInlineMax
+}
+
 func describeConfigs(_ context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.DescribeConfigsRequest)
 	response := request.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	known := !slices.ContainsFunc(request.Resources, hasUnknownType)
+	described := map[resource]bool{} // with all of their settings
 	for i := range request.Resources {
 		asked := &request.Resources[i]
+		if key := (resource{asked.ResourceType, asked.ResourceName}); len(asked.ConfigNames) == 0 {
+			if described[key] {
+				continue
+			}
+			described[key] = true
+		}
 		entries, err := []config.Entry(nil), invalid("%s", kafka.InvalidRequest.Message())
 		if known { // one resource of an unknown type spoils the request, as in Kafka
 			entries, err = c.entries(asked)
@@ -36,6 +51,13 @@ func describeConfigs(_ context.Context, c *Context, r kmsg.Request) (kmsg.Respon
 		response.Resources = append(response.Resources, told)
 	}
 	return response, nil
+}
+
+// resource names one resource of a request. Kafka describes it as often as it is named; here it is described in full
+// once, so that a small request cannot make an answer of any size.
+type resource struct {
+	kind kmsg.ConfigResourceType
+	name string
 }
 
 func hasUnknownType(r kmsg.DescribeConfigsRequestResource) bool {

@@ -18,11 +18,18 @@ type Context struct {
 	Ticket netpoll.Ticket // the place of the answer among the connection's responses
 	Header wire.RequestHeader
 	Body   []byte // what follows the header, up to the end of Frame: valid until the handler returns
-	Frame  *netpoll.Frame
+	Frame  Frame  // that the request came in, or nil
 	// Received is when the last byte of the request was read.
 	Received time.Time
 	// Pending holds the connection's operations that wait in purgatory.
 	Pending *Pending
+}
+
+// Frame is the bytes that a request came in; *netpoll.Frame is one.
+type Frame interface {
+	Bytes() []byte
+	Take()
+	Release()
 }
 
 // Hot serves a request from its raw body, on the connection's loop, without allocating. It completes or skips the

@@ -25,8 +25,8 @@ var table = []Handler{
 	{Key: 19, Answer: createTopics, Blocks: always},
 	{Key: 20, Answer: deleteTopics, Blocks: always},
 	{Key: 22, Answer: initProducerID, Blocks: always},
-	{Key: 23, Answer: offsetForLeaderEpoch},
-	{Key: 32, Answer: describeConfigs},
+	{Key: 23, Answer: offsetForLeaderEpoch, Blocks: offsetForLeaderEpochBlocks},
+	{Key: 32, Answer: describeConfigs, Blocks: describeConfigsBlocks},
 	{Key: 60, Answer: describeCluster},
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -99,6 +100,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger, out io.Write
 	if err != nil {
 		return errors.Join(err, endpoint.close(ctx))
 	}
+	b.Metrics().Gauge(metrics.BuildInfo, version, runtime.Version()).Set(1)
 	endpoint.serve(b.Metrics())
 	if _, err := fmt.Fprintln(out, readyLine(b, endpoint, time.Since(began))); err != nil {
 		log.Warn("standard output is closed", "error", err)

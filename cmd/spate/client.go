@@ -97,7 +97,9 @@ func explain(topic string, err error, message string) error {
 	case errors.Is(err, kerr.NotEnoughReplicas), errors.Is(err, kerr.NotEnoughReplicasAfterAppend):
 		return fmt.Errorf("topic %s: fewer replicas are in sync than its min.insync.replicas asks for", topic)
 	case errors.Is(err, kerr.KafkaStorageError):
-		return fmt.Errorf("topic %s: the broker cannot write its log: a full or failing disk; see what it logs", topic)
+		return fmt.Errorf("topic %s: the broker cannot use its log: full disk, failing disk or damage; see what "+
+			"it logs",
+			topic)
 	}
 	var protocol *kerr.Error
 	if message != "" && errors.As(err, &protocol) {

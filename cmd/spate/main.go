@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -51,7 +52,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "spate: %v\n", err)
+	text := err.Error()
+	if !started { // cobra sets "Did you mean this?" on lines of its own
+		text = strings.Join(strings.Fields(text), " ")
+	}
+	for line := range strings.Lines(text) { // several topics can fail, each on a line
+		fmt.Fprintf(stderr, "spate: %s\n", strings.TrimSuffix(line, "\n"))
+	}
 	if _, usage := err.(usageError); usage || !started {
 		return exitUsage
 	}

@@ -27,6 +27,7 @@ type produceFlags struct {
 	compression  string
 	acks         string
 	linger       time.Duration
+	timeout      time.Duration
 	quiet        bool
 }
 
@@ -61,6 +62,8 @@ func newProduce() *cobra.Command {
 	cmd.Flags().StringVarP(&flags.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	cmd.Flags().StringVarP(&flags.acks, "acks", "a", "all", "what to wait for: all, 1 or 0")
 	cmd.Flags().DurationVar(&flags.linger, "linger", 5*time.Millisecond, "how long to wait for more lines for a batch")
+	cmd.Flags().DurationVar(&flags.timeout, "timeout", 30*time.Second,
+		"give up on a record that is not acknowledged so long")
 	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print no progress and no summary")
 	return cmd
 }
@@ -80,15 +83,19 @@ func (f *produceFlags) produce(ctx context.Context, topic string, in io.Reader, 
 		return err
 	}
 	defer client.Close()
-	if isTerminal(in) && !f.quiet {
-		fmt.Fprintln(status, "each line becomes a record; Ctrl-D ends")
-	}
 	s := &sending{topic: topic, partition: f.partition, began: time.Now()}
-	show := f.progress(s, status)
+	stop := func() {}
+	switch {
+	case f.quiet:
+	case isTerminal(in): // progress would run into what is typed
+		fmt.Fprintln(status, "each line becomes a record; Ctrl-D ends")
+	case isTerminal(status):
+		stop = s.progress(status)
+	}
 	err = s.all(ctx, client, lines)
-	show()
+	stop()
 	if err != nil {
-		return fmt.Errorf("%d records were acknowledged, then: %w", s.records.Load(), err)
+		return fmt.Errorf("%s acknowledged, then: %w", plural(s.records.Load(), "record"), err)
 	}
 	if !f.quiet {
 		fmt.Fprintf(status, "produced %s to %s\n", s.summary(), topic)
@@ -123,7 +130,7 @@ func (f *produceFlags) options() ([]kgo.Opt, error) {
 		return nil, usageError{fmt.Errorf("--compression %q: must be none, gzip, snappy, lz4 or zstd", f.compression)}
 	}
 	options := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(f.linger),
-		kgo.AllowAutoTopicCreation()}
+		kgo.RecordDeliveryTimeout(f.timeout), kgo.AllowAutoTopicCreation()}
 	switch f.acks {
 	case "all", "-1":
 		options = append(options, kgo.RequiredAcks(kgo.AllISRAcks()))
@@ -156,19 +163,20 @@ type sending struct {
 func (s *sending) all(ctx context.Context, client *kgo.Client, lines *lineReader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var unread error // what ended the lines early
 	for {
 		record, err := lines.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			s.fail(err)
+			unread = err
 			break
 		}
 		record.Topic, record.Partition = s.topic, max(s.partition, 0)
 		client.Produce(ctx, record, func(r *kgo.Record, err error) {
 			if err != nil {
-				s.fail(explain(s.topic, err, ""))
+				s.fail(err)
 				cancel(err) // the lines behind it must not be sent
 				return
 			}
@@ -184,18 +192,26 @@ func (s *sending) all(ctx context.Context, client *kgo.Client, lines *lineReader
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed == nil && ctx.Err() != nil {
+	switch {
+	case s.failed != nil:
+		return s.failed
+	case ctx.Err() != nil:
 		return errors.New("interrupted")
 	}
-	return s.failed
+	return unread
 }
 
-// fail keeps the first error.
+// fail keeps the first error, with its explanation.
 func (s *sending) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed == nil {
-		s.failed = err
+	switch {
+	case s.failed != nil:
+	case errors.Is(err, kgo.ErrRecordTimeout):
+		s.failed = fmt.Errorf("topic %s: no acknowledgement in time; see what the broker logs; --timeout waits longer",
+			s.topic)
+	default:
+		s.failed = explain(s.topic, err, "")
 	}
 }
 
@@ -203,14 +219,11 @@ func (s *sending) fail(err error) {
 func (s *sending) summary() string {
 	records, bytes, elapsed := s.records.Load(), s.bytes.Load(), time.Since(s.began)
 	rate := float64(records) / max(elapsed.Seconds(), 1e-6)
-	return fmt.Sprintf("%d records, %s, %.0f records/s", records, byteText(bytes), rate)
+	return fmt.Sprintf("%s, %s, %.0f records/s", plural(records, "record"), byteText(bytes), rate)
 }
 
 // progress shows the rate on a terminal until the returned function is called.
-func (f *produceFlags) progress(s *sending, status io.Writer) func() {
-	if f.quiet || !isTerminal(status) {
-		return func() {}
-	}
+func (s *sending) progress(status io.Writer) func() {
 	done := make(chan struct{})
 	var painter task.Group
 	painter.Go("progress", func() {
@@ -236,6 +249,14 @@ func (f *produceFlags) progress(s *sending, status io.Writer) func() {
 
 // eraseToEnd clears the rest of a terminal's line.
 const eraseToEnd = "\x1b[K"
+
+// plural is a count with its noun.
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
 
 // byteText is a number of bytes for people.
 func byteText(n int64) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -50,7 +51,7 @@ func newTopicCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return reportCreated(cmd.OutOrStdout(), created.Sorted(), ifNotExists)
+			return reportCreated(cmd.OutOrStdout(), created, ifNotExists)
 		},
 	}
 	flags.add(cmd)
@@ -75,12 +76,12 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 }
 
 // reportCreated prints what was created and gives the errors of the rest.
-func reportCreated(w io.Writer, topics []kadm.CreateTopicResponse, ifNotExists bool) error {
+func reportCreated(w io.Writer, topics kadm.CreateTopicResponses, ifNotExists bool) error {
 	var failed []error
-	for _, t := range topics {
-		switch {
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		switch t := topics[name]; {
 		case t.Err == nil:
-			fmt.Fprintf(w, "created topic %s with %d partitions\n", t.Topic, t.NumPartitions)
+			fmt.Fprintf(w, "created topic %s with %s\n", t.Topic, plural(int64(t.NumPartitions), "partition"))
 		case ifNotExists && errors.Is(t.Err, kerr.TopicAlreadyExists):
 			fmt.Fprintf(w, "topic %s exists already\n", t.Topic)
 		default:
@@ -109,8 +110,8 @@ func newTopicDelete() *cobra.Command {
 				return err
 			}
 			var failed []error
-			for _, t := range deleted.Sorted() {
-				switch {
+			for _, name := range slices.Sorted(maps.Keys(deleted)) {
+				switch t := deleted[name]; {
 				case t.Err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "deleted topic %s\n", t.Topic)
 				case ifExists && errors.Is(t.Err, kerr.UnknownTopicOrPartition):
@@ -163,8 +164,8 @@ func newTopicList() *cobra.Command {
 				return err
 			}
 			rows := make([]topicRow, 0, len(topics))
-			for _, t := range topics.Sorted() {
-				rows = append(rows, row(t))
+			for _, name := range slices.Sorted(maps.Keys(topics)) {
+				rows = append(rows, row(topics[name]))
 			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), rows)
@@ -246,12 +247,12 @@ func describeTopics(ctx context.Context, admin *kadm.Client, names []string) ([]
 	}
 	var failed []error
 	var found []string
-	for _, t := range topics.Sorted() {
-		if t.Err != nil {
-			failed = append(failed, explain(t.Topic, t.Err, ""))
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		if err := topics[name].Err; err != nil {
+			failed = append(failed, explain(name, err, ""))
 			continue
 		}
-		found = append(found, t.Topic)
+		found = append(found, name)
 	}
 	described := make([]topicDescription, 0, len(found))
 	if len(found) == 0 {
@@ -305,12 +306,7 @@ func setConfigs(configs kadm.ResourceConfigs, topic string) map[string]string {
 // print writes the description as text.
 func (d topicDescription) print(out io.Writer) error {
 	fmt.Fprintf(out, "topic %s  id %s  partitions %d  replicas %d\n", d.Name, d.ID, d.Partitions, d.Replication)
-	names := make([]string, 0, len(d.Configs))
-	for name := range d.Configs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(d.Configs)) {
 		fmt.Fprintf(out, "  config %s=%s\n", name, d.Configs[name])
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

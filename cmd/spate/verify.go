@@ -36,7 +36,7 @@ Notes are no damage: such as the torn end of a log after a crash, which the next
 				err = printReport(cmd.OutOrStdout(), report)
 			}
 			if err == nil && len(report.Damages) > 0 {
-				err = fmt.Errorf("%d damaged places were found", len(report.Damages))
+				err = fmt.Errorf("%s found", plural(int64(len(report.Damages)), "damaged place"))
 			}
 			return err
 		},
@@ -57,7 +57,7 @@ func printReport(out io.Writer, r *storage.Report) error {
 	if len(r.Damages) > 0 {
 		result = "DAMAGED"
 	}
-	_, err := fmt.Fprintf(out, "%s: %d partitions, %d segments, %d batches, %d records, %s\n", result, r.Partitions,
-		r.Segments, r.Batches, r.Records, byteText(r.Bytes))
+	_, err := fmt.Fprintf(out, "%s: %s, %s, %s, %s\n", result, plural(int64(r.Partitions), "partition"),
+		plural(int64(r.Segments), "segment"), plural(r.Records, "record"), byteText(r.Bytes))
 	return err
 }

@@ -67,13 +67,8 @@ func valueOf[T any](c *Config, name string) T {
 	return value
 }
 
-// NodeID is the number of this node: node.id, or broker.id where only that is set.
-func (c *Config) NodeID() int32 {
-	if !c.IsSet("node.id") && c.IsSet("broker.id") {
-		return int32(c.Int64("broker.id"))
-	}
-	return int32(c.Int64("node.id"))
-}
+// NodeID is the number of this node.
+func (c *Config) NodeID() int32 { return int32(c.Int64("node.id")) }
 
 // LogDirs is the data directories, in the order given.
 func (c *Config) LogDirs() []string {

@@ -133,7 +133,6 @@ func TestDescribeAgreesWithKafka(t *testing.T) {
 	exceptions := []string{
 		"min.insync.replicas", // Kafka's ELR feature sets a dynamic default
 		"log.dir",             // differs by default
-		"broker.id",           // Kafka shows node.id's value there
 	}
 	compare := func(file string, entries []Entry) {
 		golden := make(map[string]string)

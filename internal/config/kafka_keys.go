@@ -10,7 +10,7 @@ import (
 var laterKeys = []string{
 	"add.partitions.to.txn.retry.backoff.max.ms", "add.partitions.to.txn.retry.backoff.ms",
 	"alter.log.dirs.replication.quota.window.num", "alter.log.dirs.replication.quota.window.size.seconds",
-	"auto.leader.rebalance.enable", "broker.heartbeat.interval.ms", "broker.session.timeout.ms",
+	"auto.leader.rebalance.enable", "background.threads", "broker.heartbeat.interval.ms", "broker.session.timeout.ms",
 	"config.providers", "connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 	"controlled.shutdown.enable", "controller.performance.always.log.threshold.ms",
 	"controller.performance.sample.period.ms", "controller.quorum.append.linger.ms",

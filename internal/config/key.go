@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,22 +60,23 @@ type Key struct {
 	Doc      string   // one sentence
 }
 
-// Valid is a rule on one value. Check is given the parsed value (bool, int64, float64, string or []string) and says
-// what is allowed when the value is not; String is the rule for the documentation.
+// Valid is a rule on one value. Refuse is given the parsed value (bool, int64, float64, string or []string) and says,
+// in Kafka's words where Kafka has the rule, what is allowed when the value is not; it is empty for a value that is.
+// String is the rule for the documentation.
 type Valid interface {
-	Check(value any) error
+	Refuse(value any) string
 	String() string
 }
 
 // atLeast allows numbers from a minimum.
 type atLeast int64
 
-// Check implements Valid.
-func (m atLeast) Check(value any) error {
+// Refuse implements Valid.
+func (m atLeast) Refuse(value any) string {
 	if number(value) < float64(m) {
-		return fmt.Errorf("must be at least %d", int64(m))
+		return fmt.Sprintf("Value must be at least %d", int64(m))
 	}
-	return nil
+	return ""
 }
 
 // String implements Valid.
@@ -83,76 +85,106 @@ func (m atLeast) String() string { return "≥ " + strconv.FormatInt(int64(m), 1
 // between allows numbers of a closed range.
 type between struct{ min, max int64 }
 
-// Check implements Valid.
-func (r between) Check(value any) error {
-	if n := number(value); n < float64(r.min) || n > float64(r.max) {
-		return fmt.Errorf("must be from %d to %d", r.min, r.max)
+// Refuse implements Valid.
+func (r between) Refuse(value any) string {
+	if number(value) > float64(r.max) {
+		return fmt.Sprintf("Value must be no more than %d", r.max)
 	}
-	return nil
+	return atLeast(r.min).Refuse(value)
 }
 
 // String implements Valid.
 func (r between) String() string { return fmt.Sprintf("%d to %d", r.min, r.max) }
 
-// orElse allows one number outside another rule.
-type orElse struct {
-	only int64
-	rule Valid
-}
+// betweenOr allows numbers of a closed range, and one more.
+type betweenOr struct{ min, max, only int64 }
 
-// Check implements Valid.
-func (o orElse) Check(value any) error {
-	if number(value) == float64(o.only) {
-		return nil
+// Refuse implements Valid.
+func (r betweenOr) Refuse(value any) string {
+	n := number(value)
+	if n == float64(r.only) || n >= float64(r.min) && n <= float64(r.max) {
+		return ""
 	}
-	if err := o.rule.Check(value); err != nil {
-		return fmt.Errorf("%w, or be %d", err, o.only)
-	}
-	return nil
+	return fmt.Sprintf("Value must be between %d and %d or equal to %d", r.min, r.max, r.only)
 }
 
 // String implements Valid.
-func (o orElse) String() string { return fmt.Sprintf("%d, or %s", o.only, o.rule) }
+func (r betweenOr) String() string { return fmt.Sprintf("%d to %d, or %d", r.min, r.max, r.only) }
+
+// retentionTime allows a time that is not zero, which would delete everything at once, and -1 for no limit. Kafka takes
+// other negative numbers for -1.
+type retentionTime struct{}
+
+// Refuse implements Valid.
+func (retentionTime) Refuse(value any) string {
+	if number(value) == 0 {
+		return "Value must be unlimited (-1) or at least 1"
+	}
+	return ""
+}
+
+// String implements Valid.
+func (retentionTime) String() string { return "≥ 1, or -1" }
 
 // oneOf allows the listed strings; of a list value each element must be among them.
 type oneOf []string
 
-// Check implements Valid.
-func (o oneOf) Check(value any) error {
+// Refuse implements Valid.
+func (o oneOf) Refuse(value any) string {
 	elements, isList := value.([]string)
 	if !isList {
 		elements = []string{value.(string)}
 	}
 	for _, element := range elements {
-		if !o.has(element) {
-			return fmt.Errorf("must be one of: %s", strings.Join(o, ", "))
+		if !slices.Contains(o, element) {
+			return "String must be one of: " + strings.Join(o, ", ")
 		}
 	}
-	return nil
-}
-
-// has reports whether text is listed.
-func (o oneOf) has(text string) bool {
-	for _, s := range o {
-		if s == text {
-			return true
-		}
-	}
-	return false
+	return ""
 }
 
 // String implements Valid.
 func (o oneOf) String() string { return strings.Join(o, ", ") }
 
+// cleanupPolicies allows delete and the empty list. Compaction is not served: keeping everything under that name would
+// break the consumers that count on it.
+type cleanupPolicies struct{}
+
+// Refuse implements Valid.
+func (cleanupPolicies) Refuse(value any) string {
+	reason := oneOf{"compact", "delete"}.Refuse(value)
+	if reason == "" && slices.Contains(value.([]string), "compact") {
+		reason = "Compaction is not served yet; use delete, or leave it empty to keep everything"
+	}
+	return reason
+}
+
+// String implements Valid.
+func (cleanupPolicies) String() string { return "delete, or empty" }
+
+// hostPort allows host:port, or nothing.
+type hostPort struct{}
+
+// Refuse implements Valid.
+func (hostPort) Refuse(value any) string {
+	if text := value.(string); text != "" && !isHostPort(text) {
+		return "Value must be host:port"
+	}
+	return ""
+}
+
+// String implements Valid.
+func (hostPort) String() string { return "host:port, or empty" }
+
 // refused allows only the empty value: the key is known, and running as if it were not set would be unsafe.
 type refused string
 
-// Check implements Valid.
-func (r refused) Check(value any) error {
+// Refuse implements Valid.
+func (r refused) Refuse(value any) string {
 	if value.(string) != "" {
-		return fmt.Errorf("%s; leave it unset", string(r))
+		return string(r) + "; leave it unset"
 	}
-	return nil
+	return ""
 }
 
 // String implements Valid.

@@ -40,15 +40,15 @@ func parseEndpoints(key string, elements []string) ([]endpoint, error) {
 	for _, element := range elements {
 		parts := endpointPattern.FindStringSubmatch(element)
 		if parts == nil || parts[1] == "" {
-			return nil, &Error{key, element, "must be NAME://host:port"}
+			return nil, &Error{key, element, "Value must be NAME://host:port"}
 		}
 		port, err := strconv.ParseUint(parts[3], 10, 16)
 		if err != nil {
-			return nil, &Error{key, element, "the port must be from 0 to 65535"}
+			return nil, &Error{key, element, "The port must be from 0 to 65535"}
 		}
 		e := endpoint{strings.ToUpper(parts[1]), parts[2], uint16(port)}
 		if find(endpoints, e.name) != nil {
-			return nil, &Error{key, strings.Join(elements, ","), "each listener must have a different name"}
+			return nil, &Error{key, strings.Join(elements, ","), "Each listener must have a different name"}
 		}
 		endpoints = append(endpoints, e)
 	}
@@ -99,7 +99,7 @@ func (c *Config) resolveListeners(hostname string) ([]Warning, error) {
 	}
 	if len(c.listeners) == 0 {
 		return nil, &Error{"listeners", strings.Join(c.List("listeners"), ","),
-			"must hold a listener that is not among controller.listener.names"}
+			"Value must hold a listener that is not among controller.listener.names"}
 	}
 	for _, a := range advertised {
 		if find(open, a.name) == nil {
@@ -119,7 +119,7 @@ func (c *Config) listener(
 	case "PLAINTEXT":
 	case "":
 		return l, &Error{"listeners", strings.Join(c.List("listeners"), ","),
-			"listener.security.protocol.map names no protocol for " + e.name}
+			"No security protocol defined for listener " + e.name}
 	default:
 		return l, &Error{"listeners", strings.Join(c.List("listeners"), ","),
 			fmt.Sprintf("%s has protocol %s, which is not served yet; only PLAINTEXT is", e.name, l.Protocol)}
@@ -134,7 +134,7 @@ func (c *Config) listener(
 	a := find(advertised, e.name)
 	if a == nil {
 		return l, &Error{"advertised.listeners", strings.Join(c.List("advertised.listeners"), ","),
-			"must name every listener; " + e.name + " is missing"}
+			"Value must name every listener; " + e.name + " is missing"}
 	}
 	l.AdvertisedHost, l.AdvertisedPort = a.host, a.port
 	if isEveryInterface(a.host) {
@@ -155,7 +155,7 @@ func checkPorts(endpoints []endpoint) error {
 	for i, a := range endpoints {
 		for _, b := range endpoints[:i] {
 			if a.port == b.port && a.port != 0 && !differentFamilies(a.host, b.host) {
-				return &Error{"listeners", b.name + ", " + a.name, "each listener must have a different port"}
+				return &Error{"listeners", b.name + ", " + a.name, "Each listener must have a different port"}
 			}
 		}
 	}
@@ -176,8 +176,9 @@ func parseProtocols(text string) (map[string]string, error) {
 	for _, pair := range splitList(text) {
 		name, protocol, ok := strings.Cut(pair, ":")
 		name, protocol = strings.ToUpper(strings.TrimSpace(name)), strings.ToUpper(strings.TrimSpace(protocol))
-		if !ok || name == "" || !known.has(protocol) {
-			return nil, &Error{"listener.security.protocol.map", pair, "must be NAME:PROTOCOL, of " + known.String()}
+		if !ok || name == "" || !slices.Contains(known, protocol) {
+			return nil, &Error{"listener.security.protocol.map", pair, "Value must be NAME:PROTOCOL, of " +
+				known.String()}
 		}
 		protocols[name] = protocol
 	}
@@ -197,7 +198,7 @@ func (c *Config) chooseInterBroker() error {
 			return nil
 		}
 	}
-	return &Error{"inter.broker.listener.name", name, "must be one of listeners, and not one of controllers"}
+	return &Error{"inter.broker.listener.name", name, "Value must be one of listeners, and not one of controllers"}
 }
 
 // upper is the elements in upper case.

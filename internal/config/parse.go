@@ -1,12 +1,13 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Error is a value that a key does not allow.
@@ -16,73 +17,77 @@ type Error struct {
 	Reason string // what is allowed
 }
 
-// Error is one line in the form of Kafka's ConfigException.
+// Error is one line in the words of Kafka's ConfigException.
 func (e *Error) Error() string {
-	return fmt.Sprintf("invalid value %q for configuration %s: %s", e.Value, e.Key, e.Reason)
+	return fmt.Sprintf("Invalid value %s for configuration %s: %s", printable(e.Value), e.Key, e.Reason)
+}
+
+// printable is a value as it can stand in a line, whatever it holds.
+func printable(value string) string {
+	if strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(value)
+	}
+	return value
 }
 
 // parse reads text as a value of the key: a bool, int64, float64, string or []string.
 func (k *Key) parse(text string) (any, error) {
-	value, err := parseType(k.Type, strings.TrimSpace(text))
-	if err == nil && k.Valid != nil {
-		err = k.Valid.Check(value)
+	value, reason := parseType(k.Type, strings.TrimSpace(text))
+	if reason == "" && k.Valid != nil {
+		reason = k.Valid.Refuse(value)
 	}
-	if err != nil {
-		return nil, &Error{Key: k.Name, Value: text, Reason: err.Error()}
+	if reason != "" {
+		return nil, &Error{Key: k.Name, Value: text, Reason: reason}
 	}
 	return value, nil
 }
 
-// parseType reads trimmed text as a value of a type, by the rules of Kafka's ConfigDef.
-func parseType(t Type, text string) (any, error) {
+// parseType reads trimmed text as a value of a type, by the rules and in the words of Kafka's ConfigDef. The reason is
+// empty where that works.
+func parseType(t Type, text string) (value any, reason string) {
+	var err error
 	switch t {
 	case Boolean:
 		switch strings.ToLower(text) {
 		case "true":
-			return true, nil
+			return true, ""
 		case "false":
-			return false, nil
+			return false, ""
 		}
-		return nil, errors.New("must be true or false")
+		return nil, "Expected value to be either true or false"
 	case Int:
-		return parseInteger(text, 32)
+		value, err = strconv.ParseInt(text, 10, 32)
 	case Short:
-		return parseInteger(text, 16)
+		value, err = strconv.ParseInt(text, 10, 16)
 	case Long:
-		return parseInteger(text, 64)
+		value, err = strconv.ParseInt(text, 10, 64)
 	case Double:
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(f) {
-			return nil, errors.New("must be a number")
-		}
-		return f, nil
+		value, err = strconv.ParseFloat(text, 64)
 	case List:
-		return splitList(text), nil
-	}
-	return text, nil
-}
-
-// parseInteger reads a decimal number that fits in bits.
-func parseInteger(text string, bits int) (any, error) {
-	n, err := strconv.ParseInt(text, 10, bits)
-	if errors.Is(err, strconv.ErrRange) {
-		limit := int64(math.MaxInt64) >> (64 - bits)
-		return nil, fmt.Errorf("must be from %d to %d", -limit-1, limit)
+		list := splitList(text)
+		if slices.Contains(list, "") {
+			return nil, "Values must not be empty"
+		}
+		return list, ""
+	default:
+		return text, ""
 	}
 	if err != nil {
-		return nil, errors.New("must be a whole number")
+		return nil, "Not a number of type " + strings.ToUpper(t.String())
 	}
-	return n, nil
+	return value, ""
 }
 
-// splitList splits at commas and trims; empty text is the empty list.
+// splitList splits at commas, trims, and leaves out what was there before, as Kafka does; empty text is the empty list.
 func splitList(text string) []string {
+	elements := []string{}
 	if strings.TrimSpace(text) == "" {
-		return []string{}
+		return elements
 	}
-	elements := strings.Split(text, ",")
-	for i := range elements {
-		elements[i] = strings.TrimSpace(elements[i])
+	for element := range strings.SplitSeq(text, ",") {
+		if element = strings.TrimSpace(element); !slices.Contains(elements, element) {
+			elements = append(elements, element)
+		}
 	}
 	return elements
 }
@@ -115,53 +120,15 @@ func milliseconds(ms int64) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// cleanupPolicies allows delete and the empty list. Compaction is not served: keeping everything under that name would
-// break the consumers that count on it.
-type cleanupPolicies struct{}
-
-// Check implements Valid.
-func (cleanupPolicies) Check(value any) error {
-	for _, policy := range value.([]string) {
-		switch policy {
-		case "delete":
-		case "compact":
-			return errors.New("compaction is not served yet; use delete, or leave it empty to keep everything")
-		default:
-			return errors.New("must be delete, or empty to keep everything")
-		}
-	}
-	return nil
-}
-
-// String implements Valid.
-func (cleanupPolicies) String() string { return "delete, or empty" }
-
-// hostPort allows host:port, or nothing.
-type hostPort struct{}
-
-// Check implements Valid.
-func (hostPort) Check(value any) error {
-	text := value.(string)
-	if text == "" {
-		return nil
-	}
-	if checkAddress(text) != nil {
-		return errors.New("must be host:port")
-	}
-	return nil
-}
-
-// String implements Valid.
-func (hostPort) String() string { return "host:port, or empty" }
-
-// convert turns the value of a broker key into the unit of its topic key: hours and minutes become milliseconds, and a
-// negative number, which means no limit, stays.
+// convert turns the value of a broker key into that of its topic key: hours and minutes become milliseconds, and every
+// negative time, which means no limit, becomes -1.
 func convert(name string, value any) any {
 	n, ok := value.(int64)
-	if !ok || n < 0 {
-		return value
-	}
 	switch {
+	case !ok:
+		return value
+	case n < 0 && strings.HasPrefix(name, "log.retention.") && name != "log.retention.bytes":
+		return int64(-1)
 	case strings.HasSuffix(name, ".hours"):
 		return n * time.Hour.Milliseconds()
 	case strings.HasSuffix(name, ".minutes"):

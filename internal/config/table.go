@@ -8,12 +8,12 @@ const (
 
 var (
 	compressionTypes = oneOf{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}
-	gzipLevels       = orElse{-1, between{1, 9}}
+	gzipLevels       = betweenOr{1, 9, -1}
 	lz4Levels        = between{1, 17}
 	zstdLevels       = between{-131072, 22}
 	timestampTypes   = oneOf{"CreateTime", "LogAppendTime"}
 	durabilities     = oneOf{"flush", "page-cache"}
-	retentionTimes   = orElse{-1, atLeast(1)}
+	retentionTimes   = retentionTime{}
 )
 
 // Keys is every key that this broker serves, sorted by scope and name. Names, meanings and defaults are Kafka's;
@@ -21,19 +21,17 @@ var (
 var Keys = []Key{
 	{Name: "advertised.listeners", Type: List, Unset: true,
 		Doc: "What clients are told to connect to, NAME://host:port for each listener; unset: the listeners."},
-	{Name: "alter.config.policy.class.name", Type: Class, Unset: true, Valid: refused("policies are Java classes"),
+	{Name: "alter.config.policy.class.name", Type: Class, Unset: true, Valid: refused("Policies are Java classes"),
 		Doc: "Refused when set: a policy that silently does not run would be a hole."},
-	{Name: "authorizer.class.name", Type: String, Default: "", Valid: refused("authorization is not served yet"),
+	{Name: "authorizer.class.name", Type: String, Default: "", Valid: refused("Authorization is not served yet"),
 		Doc: "Refused when set: a broker that should be closed must not run open."},
 	{Name: "auto.create.topics.enable", Type: Boolean, Default: "true",
 		Doc: "Create a topic when a client asks for the metadata of one that does not exist and allows it."},
-	{Name: "background.threads", Type: Int, Default: "10", Valid: atLeast(1), Dynamic: true,
-		Doc: "How many background tasks (retention, deletion, checkpoints) run at once."},
 	{Name: "broker.id", Type: Int, Default: "-1", Valid: atLeast(-1),
 		Doc: "The older name of node.id: used when that is not set."},
 	{Name: "broker.rack", Type: String, Unset: true,
 		Doc: "The rack or zone of this broker, as Metadata tells it to clients."},
-	{Name: "client.quota.callback.class", Type: Class, Unset: true, Valid: refused("quota callbacks are Java classes"),
+	{Name: "client.quota.callback.class", Type: Class, Unset: true, Valid: refused("Quota callbacks are Java classes"),
 		Doc: "Refused when set."},
 	{Name: "compression.gzip.level", Type: Int, Default: "-1", Valid: gzipLevels, Dynamic: true,
 		Doc: "The level of gzip where the broker compresses; -1 is the codec's default."},
@@ -51,7 +49,7 @@ var Keys = []Key{
 		Doc: "Where to find the controllers; one node needs one address, its own."},
 	{Name: "controller.quorum.voters", Type: List, Default: "",
 		Doc: "The controllers as id@host:port; one, with the id of this node."},
-	{Name: "create.topic.policy.class.name", Type: Class, Unset: true, Valid: refused("policies are Java classes"),
+	{Name: "create.topic.policy.class.name", Type: Class, Unset: true, Valid: refused("Policies are Java classes"),
 		Doc: "Refused when set: a policy that silently does not run would be a hole."},
 	{Name: "default.replication.factor", Type: Int, Default: "1", Valid: atLeast(1),
 		Doc: "The replicas of a topic that is created without saying how many."},
@@ -80,7 +78,7 @@ var Keys = []Key{
 		Doc: "Flush a partition when a record has waited this long; unset: log.flush.scheduler.interval.ms."},
 	{Name: "log.flush.offset.checkpoint.interval.ms", Type: Int, Default: "60000", Valid: atLeast(0),
 		Doc: "How often the recovery points are written to recovery-point-offset-checkpoint."},
-	{Name: "log.flush.scheduler.interval.ms", Type: Long, Default: maxLong,
+	{Name: "log.flush.scheduler.interval.ms", Type: Long, Default: maxLong, Valid: atLeast(0),
 		Doc: "The age at which records are flushed when log.flush.interval.ms is not set."},
 	{Name: "log.flush.start.offset.checkpoint.interval.ms", Type: Int, Default: "60000", Valid: atLeast(0),
 		Doc: "How often the log start offsets are written to log-start-offset-checkpoint."},
@@ -118,9 +116,9 @@ var Keys = []Key{
 		Doc: "The size at which a new segment is begun."},
 	{Name: "log.segment.delete.delay.ms", Type: Long, Default: "60000", Valid: atLeast(0), Dynamic: true,
 		Doc: "How long a deleted segment's files stay on disk, renamed to .deleted."},
-	{Name: "max.connections", Type: Int, Default: maxInt, Valid: atLeast(0), Dynamic: true,
-		Doc: "The most connections in total; newcomers are closed. The limit of open files lowers it."},
-	{Name: "max.connections.per.ip", Type: Int, Default: maxInt, Valid: atLeast(0), Dynamic: true,
+	{Name: "max.connections", Type: Int, Default: maxInt, Valid: atLeast(1), Dynamic: true,
+		Doc: "The most connections in total; newcomers are closed. Out of file descriptors, they are closed too."},
+	{Name: "max.connections.per.ip", Type: Int, Default: maxInt, Valid: atLeast(1), Dynamic: true,
 		Doc: "The most connections from one address."},
 	{Name: "max.connections.per.ip.overrides", Type: String, Default: "", Dynamic: true,
 		Doc: "Other limits for named addresses, as address:count."},
@@ -147,7 +145,7 @@ var Keys = []Key{
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Valid: atLeast(1), Dynamic: true,
 		Doc: "Forget an idempotent producer that has not written to a partition for this long."},
 	{Name: "queued.max.request.bytes", Type: Long, Default: "-1",
-		Doc: "The most bytes of requests in memory; past it, connections are not read. -1: a quarter of the memory."},
+		Doc: "The most bytes of requests in memory; past it, connections are not read. -1: 512 MiB (Kafka: no limit)."},
 	{Name: "replica.high.watermark.checkpoint.interval.ms", Type: Long, Default: "5000", Valid: atLeast(1),
 		Doc: "How often the high watermarks are written to replication-offset-checkpoint."},
 	{Name: "security.inter.broker.protocol", Type: String, Default: "PLAINTEXT", Valid: oneOf{"PLAINTEXT"},

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -68,27 +67,38 @@ func (c *Config) Topic(overrides map[string]string) (Topic, error) {
 // ValidateTopic checks the overrides that a topic is created with. The error names the key and what is allowed; of
 // several it is the first by name.
 func ValidateTopic(overrides map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(overrides)) {
-		k := Lookup(TopicScope, name)
-		if k == nil {
+	names := slices.Sorted(maps.Keys(overrides))
+	for _, name := range names { // Kafka, too, looks at all names before any value
+		if Lookup(TopicScope, name) == nil {
 			return unknownTopicKey(name)
 		}
-		if _, err := k.parse(overrides[name]); err != nil {
+	}
+	for _, name := range names {
+		if _, err := Lookup(TopicScope, name).parse(overrides[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// UnknownKeyError is a name that is no key of a topic's configuration.
+type UnknownKeyError struct {
+	Name  string
+	Later bool // Kafka has it, and this broker does not serve it yet
+}
+
+// Error is one line, in Kafka's words where Kafka would refuse too.
+func (e *UnknownKeyError) Error() string {
+	if e.Later {
+		return "Topic config " + e.Name + " is not served yet"
+	}
+	return "Unknown topic config name: " + e.Name
+}
+
 // unknownTopicKey is the refusal of a key that topics do not have.
 func unknownTopicKey(name string) error {
-	if _, found := slices.BinarySearch(laterTopicKeys, name); found {
-		return fmt.Errorf("topic config %s is known to Kafka and not served yet", name)
-	}
-	if near := nearest(TopicScope, name); near != "" {
-		return fmt.Errorf("unknown topic config name: %s (did you mean %s?)", name, near)
-	}
-	return fmt.Errorf("unknown topic config name: %s", name)
+	_, later := slices.BinarySearch(laterTopicKeys, name)
+	return &UnknownKeyError{Name: name, Later: later}
 }
 
 // resolver looks topic keys up in the overrides, then in the broker's synonyms, then in the table.

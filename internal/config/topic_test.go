@@ -41,6 +41,8 @@ func TestTopicResolution(t *testing.T) {
 		}},
 		{"minus one hour is for ever", "log.retention.hours=-1", nil,
 			func(t *Topic) { t.Retention = -time.Millisecond }},
+		{"and so is minus five", "log.retention.ms=-5", nil,
+			func(t *Topic) { t.Retention = -time.Millisecond }},
 		{"the scheduler's interval stands in", "log.flush.scheduler.interval.ms=70", nil,
 			func(t *Topic) { t.FlushInterval = 70 * time.Millisecond }},
 		{"flush.ms wins over the scheduler's", "log.flush.scheduler.interval.ms=70\nlog.flush.interval.ms=60", nil,
@@ -70,13 +72,29 @@ func TestTopicResolution(t *testing.T) {
 // TestTopicRefusals checks the lines that clients get with INVALID_CONFIG.
 func TestTopicRefusals(t *testing.T) {
 	c := load(t, "")
+	const invalid = "Invalid value "
 	for _, k := range []struct{ key, value, want string }{
-		{"segment.bytes", "1", `invalid value "1" for configuration segment.bytes: must be at least 1048576`},
-		{"cleanup.policy", "compact", `invalid value "compact" for configuration cleanup.policy: ` +
-			`compaction is not served yet; use delete, or leave it empty to keep everything`},
-		{"remote.storage.enable", "true", "topic config remote.storage.enable is known to Kafka and not served yet"},
-		{"retension.ms", "1", "unknown topic config name: retension.ms (did you mean retention.ms?)"},
-		{"zzz", "1", "unknown topic config name: zzz"},
+		{"segment.bytes", "1", invalid + "1 for configuration segment.bytes: Value must be at least 1048576"},
+		{"segment.bytes", "99999999999", invalid +
+			"99999999999 for configuration segment.bytes: Not a number of type INT"},
+		{"retention.ms", "soon", invalid + "soon for configuration retention.ms: Not a number of type LONG"},
+		{"retention.ms", "-2", invalid + "-2 for configuration retention.ms: Value must be at least -1"},
+		{"preallocate", "yes", invalid +
+			"yes for configuration preallocate: Expected value to be either true or false"},
+		{"compression.gzip.level", "0", invalid + "0 for configuration compression.gzip.level: " +
+			"Value must be between 1 and 9 or equal to -1"},
+		{"compression.zstd.level", "23", invalid +
+			"23 for configuration compression.zstd.level: Value must be no more than 22"},
+		{"message.timestamp.type", "x", invalid + "x for configuration message.timestamp.type: " +
+			"String must be one of: CreateTime, LogAppendTime"},
+		{"cleanup.policy", "burn", invalid +
+			"burn for configuration cleanup.policy: String must be one of: compact, delete"},
+		{"cleanup.policy", "compact", invalid + "compact for configuration cleanup.policy: " +
+			"Compaction is not served yet; use delete, or leave it empty to keep everything"},
+		{"cleanup.policy", "a\nb", invalid +
+			`"a\nb" for configuration cleanup.policy: String must be one of: compact, delete`},
+		{"remote.storage.enable", "true", "Topic config remote.storage.enable is not served yet"},
+		{"no.such", "1", "Unknown topic config name: no.such"},
 	} {
 		_, err := c.Topic(map[string]string{k.key: k.value, "segment.ms": "5"})
 		if err == nil || err.Error() != k.want {
@@ -99,7 +117,7 @@ func TestTopicEntries(t *testing.T) {
 		"retention.ms": "retention.ms=5 sensitive=false synonyms={STATIC_BROKER_CONFIG:log.retention.ms=5, " +
 			"STATIC_BROKER_CONFIG:log.retention.hours=7, DEFAULT_CONFIG:log.retention.hours=168}",
 		"segment.ms": "segment.ms=7200000 sensitive=false synonyms={}",
-		"cleanup.policy": "cleanup.policy=delete,delete sensitive=false " +
+		"cleanup.policy": "cleanup.policy=delete sensitive=false " +
 			"synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy= delete , delete, DEFAULT_CONFIG:log.cleanup.policy=delete}",
 	} {
 		if got[name] != want {

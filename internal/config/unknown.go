@@ -7,22 +7,22 @@ func unknownKey(name string) string {
 	if kafkaKnows(name) {
 		return "known to Kafka, not served yet; ignored"
 	}
-	if near := nearest(BrokerScope, name); near != "" {
+	if near := nearest(name); near != "" {
 		return fmt.Sprintf("unknown; ignored. Did you mean %s?", near)
 	}
 	return "unknown; ignored"
 }
 
-// nearest is the key of the scope that is the fewest edits away from name, or empty when none is close: at most one
-// edit for every three letters.
-func nearest(scope Scope, name string) string {
+// nearest is the broker key that is the fewest edits away from name, or empty when none is close: at most one edit for
+// every three letters.
+func nearest(name string) string {
 	best, bestEdits := "", len(name)/3+1
 	if len(name) > nameBytesMax {
 		return ""
 	}
 	for i := range Keys {
 		k := &Keys[i]
-		if k.Scope != scope {
+		if k.Scope != BrokerScope {
 			continue
 		}
 		if edits := distance(name, k.Name); edits < bestEdits {

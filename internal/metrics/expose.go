@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Handler serves the metrics of the registry, of the Go runtime and of the process in Prometheus' formats. They are read
-// on the goroutine of each request.
+// Handler serves the metrics of the registry, of the Go runtime and of the process in Prometheus' formats. They are
+// read on the goroutine of each request.
 func (r *Registry) Handler() http.Handler {
 	all := prometheus.NewRegistry()
 	all.MustRegister(newCollector(r), collectors.NewGoCollector(),

@@ -37,8 +37,8 @@ type Histogram struct {
 	buckets [len(bounds) + 1]atomic.Uint64
 }
 
-// bounds are the upper limits of the buckets, inclusive: 1, 2.5 and 5 of each decade from a microsecond, which an append
-// to memory takes, to ten seconds, past which a request has timed out in spirit.
+// bounds are the upper limits of the buckets, inclusive: 1, 2.5 and 5 of each decade from a microsecond, which an
+// append to memory takes, to ten seconds, past which a request has timed out in spirit.
 var bounds = [...]time.Duration{
 	1 * time.Microsecond, 2500 * time.Nanosecond, 5 * time.Microsecond,
 	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond,

@@ -39,11 +39,17 @@ const (
 	LoopLag             Name = "spate_loop_lag_seconds"
 	ColdReads           Name = "spate_cold_reads_total"
 	RequestMemory       Name = "spate_request_memory_bytes"
+	MemoryWaits         Name = "spate_request_memory_waits_total"
 
 	AppendedRecords Name = "spate_appended_records_total"
 	AppendedBytes   Name = "spate_appended_bytes_total"
 	FetchedBytes    Name = "spate_fetched_bytes_total"
 	FlushTime       Name = "spate_flush_seconds"
+	SegmentsRolled  Name = "spate_segments_rolled_total"
+	SegmentsDeleted Name = "spate_segments_deleted_total"
+	DiskFull        Name = "spate_disk_full_total"
+	Corruptions     Name = "spate_corrupt_reads_total"
+	SlowOperations  Name = "spate_slow_disk_operations_total"
 	LogDirOffline   Name = "spate_log_dir_offline"
 	LogDirBytes     Name = "spate_log_dir_bytes"
 	LogDirFreeBytes Name = "spate_log_dir_free_bytes"
@@ -52,19 +58,21 @@ const (
 	PartitionEnd    Name = "spate_partition_log_end_offset"
 	PartitionHW     Name = "spate_partition_high_watermark"
 
-	Partitions     Name = "spate_partitions"
-	Topics         Name = "spate_topics"
-	MetadataOffset Name = "spate_metadata_offset"
-	FetchSessions  Name = "spate_fetch_sessions"
-	Delayed        Name = "spate_delayed_requests"
-	BuildInfo      Name = "spate_build_info"
+	Partitions        Name = "spate_partitions"
+	PartitionsOffline Name = "spate_partitions_offline"
+	Topics            Name = "spate_topics"
+	MetadataOffset    Name = "spate_metadata_offset"
+	FetchSessions     Name = "spate_fetch_sessions"
+	Delayed           Name = "spate_delayed_requests"
+	BuildInfo         Name = "spate_build_info"
 )
 
 // Table is every metric, beside those of the Go runtime and the process.
 var Table = []Desc{
 	{Requests, Count, "requests", []string{"api"}, "Requests that were answered, or needed no answer."},
 	{RequestErrors, Count, "errors", []string{"api", "error"}, "Error codes in answers, each partition's counted."},
-	{RequestTime, Duration, "seconds", []string{"api"}, "From the last byte of a request to the last byte of its answer."},
+	{RequestTime, Duration, "seconds", []string{"api"},
+		"From the last byte of a request to the last byte of its answer."},
 	{StageTime, Duration, "seconds", []string{"api", "stage"}, "Time in one stage of the request path: read, decode, " +
 		"append, flush, replicate, wait, send."},
 
@@ -74,24 +82,35 @@ var Table = []Desc{
 	{Sendfiles, Count, "calls", nil, "Calls of sendfile."},
 	{Connections, Level, "connections", nil, "Open connections."},
 	{ConnectionsAccepted, Count, "connections", nil, "Connections that were accepted."},
-	{ConnectionsRefused, Count, "connections", []string{"reason"}, "Connections that were refused, by the limit they hit."},
+	{ConnectionsRefused, Count, "connections", []string{"reason"},
+		"Connections that were refused, by the limit they hit."},
 	{LoopLag, Duration, "seconds", nil, "How long events waited for their event loop."},
 	{ColdReads, Count, "reads", nil, "Ranges that were not in the page cache and were read by a worker."},
 	{RequestMemory, Level, "bytes", nil, "Memory held by requests."},
+	{MemoryWaits, Count, "waits", nil, "Times that a connection was not read because requests held all the memory."},
 
 	{AppendedRecords, Count, "records", nil, "Records appended."},
 	{AppendedBytes, Count, "bytes", nil, "Bytes of record batches appended."},
 	{FetchedBytes, Count, "bytes", nil, "Bytes of record batches in answers to Fetch."},
-	{FlushTime, Duration, "seconds", []string{"dir"}, "One flush of one log to the disk."},
+	{FlushTime, Duration, "seconds", []string{"dir"},
+		"One round of the group commit: the flush of every log waited for."},
+	{SegmentsRolled, Count, "segments", []string{"dir"}, "Segments that were begun after a full one."},
+	{SegmentsDeleted, Count, "segments", []string{"dir"}, "Segments that retention deleted."},
+	{DiskFull, Count, "writes", []string{"dir"}, "Writes for which the disk had no room."},
+	{Corruptions, Count, "reads", []string{"dir"}, "Reads that found bytes which are not what was written."},
+	{SlowOperations, Count, "operations", []string{"dir"}, "Appends and flushes that took longer than 50 ms."},
 	{LogDirOffline, Level, "", []string{"dir"}, "1 when a disk error took the log directory offline."},
 	{LogDirBytes, Level, "bytes", []string{"dir"}, "Bytes of the logs in the directory."},
 	{LogDirFreeBytes, Level, "bytes", []string{"dir"}, "Room left on the file system of the directory."},
 	{PartitionBytes, Level, "bytes", []string{"topic", "partition"}, "Bytes of the partition's log."},
 	{PartitionStart, Level, "offset", []string{"topic", "partition"}, "Log start offset."},
 	{PartitionEnd, Level, "offset", []string{"topic", "partition"}, "Log end offset."},
-	{PartitionHW, Level, "offset", []string{"topic", "partition"}, "High watermark: what consumers may read, exclusive."},
+	{PartitionHW, Level, "offset", []string{"topic", "partition"},
+		"High watermark: what consumers may read, exclusive."},
 
 	{Partitions, Level, "partitions", nil, "Partitions hosted here."},
+	{PartitionsOffline, Level, "partitions", nil,
+		"Of them, those that cannot be served: their log is corrupt or gone."},
 	{Topics, Level, "topics", nil, "Topics of the cluster."},
 	{MetadataOffset, Level, "offset", nil, "Offset of the last metadata record that was applied."},
 	{FetchSessions, Level, "sessions", nil, "Incremental fetch sessions."},

@@ -22,8 +22,8 @@ const (
 // unlimitedBytes is the free room of a disk without a capacity: large, and far from overflowing in sums.
 const unlimitedBytes = 1 << 50
 
-// Mem is a disk in memory. It remembers what was synced, file by file and directory by directory, so that CrashClone can
-// lose the rest. Names are resolved from its root, whether they begin with a slash or not. Times are zero.
+// Mem is a disk in memory. It remembers what was synced, file by file and directory by directory, so that CrashClone
+// can lose the rest. Names are resolved from its root, whether they begin with a slash or not. Times are zero.
 type Mem struct {
 	mu       sync.Mutex
 	root     *memNode
@@ -203,14 +203,14 @@ func (m *Mem) rename(from, to string) error {
 	switch {
 	case n == nil:
 		return syscall.ENOENT
+	case replaced != nil && replaced.isDir():
+		return syscall.EEXIST // os.Rename refuses even what rename(2) allows
 	case n == replaced:
 		return nil
-	case replaced != nil && replaced.isDir() && (!n.isDir() || len(replaced.entries) > 0):
-		return syscall.EEXIST
-	case replaced != nil && !replaced.isDir() && n.isDir():
-		return syscall.ENOTDIR
 	case strings.HasPrefix(memPath(to)+"/", memPath(from)+"/"):
 		return syscall.EINVAL // a directory into itself
+	case replaced != nil && n.isDir():
+		return syscall.ENOTDIR
 	}
 	if source == target {
 		source.change(dirChange{removed: base, added: toBase, node: n})

@@ -189,8 +189,11 @@ func (f *memFile) Size() (int64, error) {
 func (f *memFile) Truncate(size int64) error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.usable("ftruncate", true); err != nil {
+	if err := f.usable("ftruncate", false); err != nil {
 		return err
+	}
+	if !f.writable {
+		return pathError("ftruncate", f.name, syscall.EINVAL)
 	}
 	f.disk.truncate(f.node, size)
 	return nil

@@ -38,7 +38,8 @@ var errTruncatedCorrupt = fmt.Errorf("%w: %w", kafka.CorruptMessage, ErrTruncate
 // Both are kafka.CorruptMessage, except for the formats that Kafka 4.0 dropped.
 func Next(buf []byte) (b Batch, rest []byte, err error) {
 	if len(buf) < LogOverhead {
-		return nil, buf, invalid(errTruncatedCorrupt, "%d bytes are less than the %d before a batch", len(buf), LogOverhead)
+		return nil, buf, invalid(errTruncatedCorrupt, "%d bytes are less than the %d before a batch",
+			len(buf), LogOverhead)
 	}
 	length := int32(binary.BigEndian.Uint32(buf[lengthAt:]))
 	if length < HeaderBytes-LogOverhead && (length < legacyLengthMin || len(buf) > magicAt) {
@@ -59,7 +60,8 @@ func badLength(buf []byte, length int32) error {
 	if len(buf) > magicAt && buf[magicAt] < Magic && length >= legacyLengthMin {
 		return badMagic(int8(buf[magicAt]))
 	}
-	return invalid(kafka.CorruptMessage, "length %d is less than the %d of an empty batch", length, HeaderBytes-LogOverhead)
+	return invalid(kafka.CorruptMessage, "length %d is less than the %d of an empty batch",
+		length, HeaderBytes-LogOverhead)
 }
 
 // legacyLengthMin is the length of an empty message of magic 0: crc, magic, attributes, key and value sizes.

@@ -33,7 +33,8 @@ func TestNextSplitsBatches(t *testing.T) {
 func TestNextTellsTruncatedFromWrong(t *testing.T) {
 	good := three(BuilderOptions{})
 	for n := range len(good) {
-		if _, _, err := Next(good[:n]); !errors.Is(err, ErrTruncated) || kafka.CodeOf(err) != kafka.CorruptMessage.Code {
+		_, _, err := Next(good[:n])
+		if !errors.Is(err, ErrTruncated) || kafka.CodeOf(err) != kafka.CorruptMessage.Code {
 			t.Fatalf("%d of %d bytes: %v", n, len(good), err)
 		}
 	}
@@ -169,7 +170,7 @@ func TestDeleteHorizon(t *testing.T) {
 }
 
 func TestControlRecords(t *testing.T) {
-	w := NewBuilder(BuilderOptions{Control: true, Transactional: true, Producer: &Producer{ID: 9, Epoch: 1, Sequence: -1}})
+	w := NewBuilder(BuilderOptions{Control: true, Transactional: true, Producer: &Producer{9, 1, -1}})
 	w.AppendEndTxnMarker(caseTime, ControlCommit, 17)
 	w.AppendEndTxnMarker(caseTime, ControlAbort, -1)
 	w.AppendControl(caseTime, ControlLeaderChange, []byte("x"))

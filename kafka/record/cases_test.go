@@ -3,7 +3,6 @@ package record
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"flag"
@@ -39,7 +38,7 @@ const (
 func three(o BuilderOptions) Batch {
 	w := NewBuilder(o)
 	w.Append(caseTime, []byte("key-0"), []byte("value-0"))
-	w.Append(caseTime+1, []byte("key-1"), nil, Header{Key: []byte("h"), Value: []byte("x")}, Header{Key: []byte("null")})
+	w.Append(caseTime+1, []byte("key-1"), nil, Header{[]byte("h"), []byte("x")}, Header{[]byte("null"), nil})
 	w.Append(caseTime+2, []byte{}, []byte{})
 	b, err := w.Build()
 	if err != nil {
@@ -247,8 +246,6 @@ func headerCases() []produceCase {
 
 func recordCases() []produceCase {
 	one := func(payload []byte) []byte { return withPayload(None, 1, payload) }
-	swapped := NewBuilder(BuilderOptions{})
-	swapped.Append(caseTime, []byte("a"), []byte("b"))
 	gap := func(c Codec, deltas ...byte) []byte {
 		var payload []byte
 		for _, d := range deltas {
@@ -261,8 +258,9 @@ func recordCases() []produceCase {
 		return withPayload(c, int32(len(deltas)), packed)
 	}
 	long := bytes.Repeat([]byte{0x80}, 12)
+	good := body(0, 0, 0, 2, 'k', 2, 'v', 0)
 	return plainCases(map[string][]byte{
-		"a good record":                            one(body(0, 0, 0, 2, 'k', 2, 'v', 0)),
+		"a good record":                            one(good),
 		"record attributes that are not zero":      one(body(0x7f, 0, 0, 2, 'k', 2, 'v', 0)),
 		"offset deltas 0, 2, 1":                    gap(None, 0, 2, 1),
 		"offset deltas 0, 0, 0":                    gap(None, 0, 0, 0),
@@ -274,8 +272,8 @@ func recordCases() []produceCase {
 		"a record length of 2^31-1":                one([]byte{0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 1, 1, 0}),
 		"a record length of six bytes":             one(append(bytes.Clone(long[:6]), 0, 0, 0, 1, 1, 0)),
 		"a record length that ends early":          one([]byte{0x80}),
-		"a timestamp delta of eleven bytes":        one(body(append([]byte{0}, append(bytes.Clone(long[:11]), 0, 1, 1, 0)...)...)),
-		"an offset delta of six bytes":             one(body(append([]byte{0, 0}, append(bytes.Clone(long[:6]), 1, 1, 0)...)...)),
+		"a timestamp delta of eleven bytes":        one(body(join([]byte{0}, long[:11], []byte{0, 1, 1, 0})...)),
+		"an offset delta of six bytes":             one(body(join([]byte{0, 0}, long[:6], []byte{1, 1, 0})...)),
 		"a key longer than the record":             one(body(0, 0, 0, 20, 'k', 2, 'v', 0)),
 		"a key length of -2":                       one(body(0, 0, 0, 3, 2, 'v', 0)),
 		"a value longer than the record":           one(body(0, 0, 0, 2, 'k', 20, 'v', 0)),
@@ -289,8 +287,8 @@ func recordCases() []produceCase {
 		"a header with a null value":               one(body(0, 0, 0, 2, 'k', 2, 'v', 2, 2, 'h', 1)),
 		"a header key that is not UTF-8":           one(body(0, 0, 0, 2, 'k', 2, 'v', 2, 2, 0xff, 2, 'x')),
 		"bytes after the fields of a record":       one(body(0, 0, 0, 2, 'k', 2, 'v', 0, 0)),
-		"bytes after the last record":              one(append(body(0, 0, 0, 2, 'k', 2, 'v', 0), 9)),
-		"half a record after the first":            withPayload(None, 2, append(body(0, 0, 0, 2, 'k', 2, 'v', 0), 14, 0, 0, 2)),
+		"bytes after the last record":              one(append(bytes.Clone(good), 9)),
+		"half a record after the first":            withPayload(None, 2, join(good, []byte{14, 0, 0, 2})),
 		"a negative timestamp by a delta of -2^40": one(body(0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0, 1, 1, 0)),
 	})
 }
@@ -314,7 +312,8 @@ func topicCases() []produceCase {
 	small, _ := squeezed.Build()
 	return []produceCase{
 		{"timestamps in the future", "plain", newVersion, future},
-		{"timestamps in the future, gzip", "plain", newVersion, timed(BuilderOptions{Codec: Gzip}, caseTime, farFuture)},
+		{"timestamps in the future, gzip", "plain", newVersion,
+			timed(BuilderOptions{Codec: Gzip}, caseTime, farFuture)},
 		{"timestamps in the past and future", "past", newVersion, past},
 		{"timestamps in the past, zstd", "past", newVersion, timed(BuilderOptions{Codec: Zstd}, farPast)},
 		{"timestamp -1", "plain", newVersion, timed(BuilderOptions{}, -1, -1)},
@@ -384,8 +383,8 @@ func gzipWrongSum() []byte {
 	return b
 }
 
-// TestProduceCasesFile keeps the file of cases in step with the code that makes them.
-func TestProduceCasesFile(t *testing.T) {
+// TestWriteProduceCases writes the file of cases.
+func TestWriteProduceCases(t *testing.T) {
 	if !*rewrite {
 		t.Skip("only writes the file")
 	}
@@ -416,13 +415,4 @@ func readJSON(t testing.TB, file string, into any) {
 	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func decode64(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

@@ -51,22 +51,26 @@ func lz4Frames() map[string][]byte {
 	end := make([]byte, 4)
 	sum := func(p []byte) []byte { return binary.LittleEndian.AppendUint32(nil, xxh32Of(p)) }
 	stored := lz4Block(p, true, false)
+	firstHalf, secondHalf := lz4Block(p[:20], true, false), lz4Block(p[20:], true, false)
 	size := binary.LittleEndian.AppendUint64(nil, uint64(len(p)))
+	sizedHeader := func(size []byte) []byte { return lz4Header(flags|lz4FlagContentSize, 0x40, size...) }
+	wrongSize := []byte{1, 0, 0, 0, 0, 0, 0, 0}
+	plainHeader, summedHeader := lz4Header(flags, 0x40), lz4Header(flags|lz4FlagBlockSum, 0x40)
 	wrongHeader := lz4Header(flags, 0x40)
 	wrongHeader[6] ^= 1
 	wrongBlock := lz4Block(p, true, true)
 	wrongBlock[len(wrongBlock)-1] ^= 1
 	return map[string][]byte{
-		"lz4, stored block":                    join(lz4Header(flags, 0x40), stored, end),
-		"lz4, two blocks":                      join(lz4Header(flags, 0x40), lz4Block(p[:20], true, false), lz4Block(p[20:], true, false), end),
+		"lz4, stored block":                    join(plainHeader, stored, end),
+		"lz4, two blocks":                      join(plainHeader, firstHalf, secondHalf, end),
 		"lz4, blocks of 4 MiB allowed":         join(lz4Header(flags, 0x70), stored, end),
-		"lz4, block checksum":                  join(lz4Header(flags|lz4FlagBlockSum, 0x40), lz4Block(p, true, true), end),
-		"lz4, wrong block checksum":            join(lz4Header(flags|lz4FlagBlockSum, 0x40), wrongBlock, end),
+		"lz4, block checksum":                  join(summedHeader, lz4Block(p, true, true), end),
+		"lz4, wrong block checksum":            join(summedHeader, wrongBlock, end),
 		"lz4, content checksum":                join(lz4Header(flags|lz4FlagContentSum, 0x40), stored, end, sum(p)),
 		"lz4, wrong content checksum":          join(lz4Header(flags|lz4FlagContentSum, 0x40), stored, end, sum(p[1:])),
 		"lz4, content checksum missing":        join(lz4Header(flags|lz4FlagContentSum, 0x40), stored, end),
-		"lz4, content size":                    join(lz4Header(flags|lz4FlagContentSize, 0x40, size...), stored, end),
-		"lz4, wrong content size":              join(lz4Header(flags|lz4FlagContentSize, 0x40, 1, 0, 0, 0, 0, 0, 0, 0), stored, end),
+		"lz4, content size":                    join(sizedHeader(size), stored, end),
+		"lz4, wrong content size":              join(sizedHeader(wrongSize), stored, end),
 		"lz4, linked blocks":                   join(lz4Header(flags&^independent, 0x40), stored, end),
 		"lz4, dictionary id":                   join(lz4Header(flags|1, 0x40, 1, 2, 3, 4), stored, end),
 		"lz4, reserved flag":                   join(lz4Header(flags|2, 0x40), stored, end),
@@ -75,10 +79,10 @@ func lz4Frames() map[string][]byte {
 		"lz4, reserved descriptor bit 7":       join(lz4Header(flags, 0xc0), stored, end),
 		"lz4, block size 3":                    join(lz4Header(flags, 0x30), stored, end),
 		"lz4, wrong header checksum":           join(wrongHeader, stored, end),
-		"lz4, no end mark":                     join(lz4Header(flags, 0x40), stored),
+		"lz4, no end mark":                     join(plainHeader, stored),
 		"lz4, legacy frame":                    join([]byte{0x02, 0x21, 0x4c, 0x18}, stored),
-		"lz4, a block larger than the maximum": join(lz4Header(flags, 0x40), lz4Block(make([]byte, 65537), true, false), end),
-		"lz4, an empty frame first":            join(lz4Header(flags, 0x40), end, lz4Header(flags, 0x40), stored, end),
+		"lz4, a block larger than the maximum": join(plainHeader, lz4Block(make([]byte, 65537), true, false), end),
+		"lz4, an empty frame first":            join(plainHeader, end, plainHeader, stored, end),
 	}
 }
 

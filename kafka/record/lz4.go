@@ -12,7 +12,8 @@ import (
 // does this decoder; the frame reader of the library would take 8 MiB for any frame that claims large blocks.
 //
 //	magic 0x184d2204 uint32
-//	flags byte: bits 6–7 version 1, 5 independent blocks, 4 block checksums, 3 content size, 2 content checksum, 0 dictionary
+//	flags byte: bits 6–7 version 1, 5 independent blocks, 4 block checksums, 3 content size, 2 content checksum,
+//	  0 dictionary
 //	block descriptor byte: bits 4–6 block size, 4 to 7 for 64 KiB to 4 MiB
 //	content size uint64, if flagged
 //	header checksum byte: bits 8–15 of the XXH32 of what follows the magic

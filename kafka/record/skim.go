@@ -30,7 +30,8 @@ func (it *Skimmer) Next() (Outline, bool) {
 	}
 	s := &it.shape
 	return Outline{
-		TimestampDelta: s.timestampDelta, OffsetDelta: s.offsetDelta, KeyBytes: s.key.bytes(), ValueBytes: s.value.bytes(),
+		TimestampDelta: s.timestampDelta, OffsetDelta: s.offsetDelta,
+		KeyBytes: s.key.bytes(), ValueBytes: s.value.bytes(),
 		Offset: it.base + kafka.Offset(s.offsetDelta), Timestamp: it.timestamp(s.timestampDelta),
 	}, true
 }

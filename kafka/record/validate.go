@@ -97,7 +97,8 @@ func validateFromClient(b Batch) error {
 	case count <= 0:
 		return invalid(kafka.InvalidRecord, "invalid reported count for record batch: %d", count)
 	case count != delta+1:
-		return invalid(kafka.InvalidRecord, "inconsistent batch offset range [0, %d] and count of records %d", delta, count)
+		return invalid(kafka.InvalidRecord, "inconsistent batch offset range [0, %d] and count of records %d",
+			delta, count)
 	case b.IsControl():
 		return invalid(kafka.InvalidRecord, "clients are not allowed to write control records")
 	case b.HasProducerID() && b.BaseSequence() < 0:
@@ -208,7 +209,8 @@ func (v *validation) boundsReason(o *Outline) string {
 	if r.AfterMax != NoBound {
 		newest = strconv.FormatInt(int64(r.Now)+v.after, 10)
 	}
-	return fmt.Sprintf("Timestamp %d of message with offset %d is out of range. The timestamp should be within [%s, %s]",
+	return fmt.Sprintf("Timestamp %d of message with offset %d is out of range. "+
+		"The timestamp should be within [%s, %s]",
 		o.Timestamp, o.Offset, oldest, newest)
 }
 

@@ -51,7 +51,7 @@ var deviations = map[string]struct {
 	"offset deltas 0, 0, 0":               {kafka.InvalidRecord, "Kafka stores three records with one offset"},
 	"offset deltas 0, 2, 1":               {kafka.InvalidRecord, "Kafka stores them out of order"},
 	"offset deltas 1, 2, 3":               {kafka.InvalidRecord, "Kafka stores an offset that the next batch has too"},
-	"lz4, wrong content checksum":         {kafka.InvalidRecord, "Kafka does not look, but other clients cannot read it"},
+	"lz4, wrong content checksum":         {kafka.InvalidRecord, "Kafka does not look, but some clients do"},
 	"control and transactional flag":      {kafka.InvalidRecord, "Kafka asks for a transactional id before it looks"},
 	"transactional without a producer id": {nil, "Kafka asks for a transactional id before it looks"},
 }

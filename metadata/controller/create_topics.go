@@ -58,7 +58,7 @@ func (CreateTopicsReply) reply() {}
 // CreatedTopic is what became of one topic. With an Err nothing but the name is set.
 type CreatedTopic struct {
 	Name              string
-	ID                kafka.UUID // zero under ValidateOnly: there is no such topic
+	ID                kafka.UUID // under ValidateOnly the one that it would have, as in Kafka
 	Partitions        int32
 	ReplicationFactor int16
 	Configs           map[string]string // what was set, without defaults
@@ -91,9 +91,6 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 			} else {
 				result = CreatedTopic{Name: t.Name, Err: err}
 			}
-		}
-		if cmd.ValidateOnly {
-			result.ID = kafka.ZeroUUID
 		}
 		reply.Topics = append(reply.Topics, result)
 	}
@@ -140,7 +137,11 @@ func (c *Controller) createTopic(t *NewTopic, result *CreatedTopic) ([]record.Re
 }
 
 // newPartition is a partition's first state: led by its first active replica, all active ones in sync.
-func (c *Controller) newPartition(t *NewTopic, index kafka.PartitionIndex, replicas []kafka.BrokerID) (*record.Partition, error) {
+func (c *Controller) newPartition(
+	t *NewTopic,
+	index kafka.PartitionIndex,
+	replicas []kafka.BrokerID,
+) (*record.Partition, error) {
 	p := &record.Partition{
 		Index: index, TopicID: t.ID, Replicas: replicas, Leader: kafka.NoBroker, Directories: c.directories(replicas),
 	}
@@ -154,8 +155,12 @@ func (c *Controller) newPartition(t *NewTopic, index kafka.PartitionIndex, repli
 		return p, nil
 	}
 	if len(t.Assignments) > 0 {
-		return nil, refuse(kafka.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment for "+
-			"partition %d are fenced or in controlled shutdown.", index)
+		return nil, refuse(
+			kafka.InvalidReplicaAssignment,
+			"All brokers specified in the manual partition assignment for "+
+				"partition %d are fenced or in controlled shutdown.",
+			index,
+		)
 	}
 	return nil, refuse(kafka.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): "+
 		"All brokers are currently fenced or in controlled shutdown.", len(replicas))
@@ -222,7 +227,10 @@ func (c *Controller) placeByHand(t *NewTopic) ([][]kafka.BrokerID, error) {
 	replicas := make([][]kafka.BrokerID, len(placed))
 	for i := range replicas {
 		if replicas[i] = placed[kafka.PartitionIndex(i)]; replicas[i] == nil {
-			return nil, refuse(kafka.InvalidReplicaAssignment, "partitions should be a consecutive 0-based integer sequence")
+			return nil, refuse(
+				kafka.InvalidReplicaAssignment,
+				"partitions should be a consecutive 0-based integer sequence",
+			)
 		}
 	}
 	return replicas, nil
@@ -264,13 +272,21 @@ func (c *Controller) newConfigs(t *NewTopic) ([]ConfigEntry, error) {
 			continue
 		}
 		if len(*entry.Value) > configValueBytesMax {
-			return nil, refuse(kafka.InvalidConfig, "The configuration value cannot be added because it exceeds the maximum "+
-				"value size of %d bytes.", configValueBytesMax)
+			return nil, refuse(
+				kafka.InvalidConfig,
+				"The configuration value cannot be added because it exceeds the maximum "+
+					"value size of %d bytes.",
+				configValueBytesMax,
+			)
 		}
 		values[entry.Name] = *entry.Value
 	}
 	if len(nulls) > 0 {
-		return nil, refuse(kafka.InvalidConfig, "Null value not supported for topic configs: %s", strings.Join(nulls, ","))
+		return nil, refuse(
+			kafka.InvalidConfig,
+			"Null value not supported for topic configs: %s",
+			strings.Join(nulls, ","),
+		)
 	}
 	if len(values) > 0 && c.settings.ValidateTopicConfigs != nil {
 		if err := c.settings.ValidateTopicConfigs(values); err != nil {

@@ -21,8 +21,12 @@ func CheckTopicName(name string) error {
 	}
 	for i := range len(name) {
 		if !topicNameByte(name[i]) {
-			return refuse(kafka.InvalidTopicException, "Topic name is invalid: '%s' contains one or more characters other "+
-				"than ASCII alphanumerics, '.', '_' and '-'", name)
+			return refuse(
+				kafka.InvalidTopicException,
+				"Topic name is invalid: '%s' contains one or more characters other "+
+					"than ASCII alphanumerics, '.', '_' and '-'",
+				name,
+			)
 		}
 	}
 	return nil

@@ -25,11 +25,20 @@ func place(brokers []*image.Broker, partitions, factor int, topic kafka.UUID) ([
 	case len(stripe.active) == 0:
 		return nil, unable(factor, "All brokers are currently fenced, or have all their log directories cordoned.")
 	case factor > len(brokers):
-		return nil, unable(factor, "The target replication factor of %d cannot be reached because only %d broker(s) are "+
-			"registered or some brokers have all their log directories cordoned.", factor, len(brokers))
+		return nil, unable(
+			factor,
+			"The target replication factor of %d cannot be reached because only %d broker(s) are "+
+				"registered or some brokers have all their log directories cordoned.",
+			factor,
+			len(brokers),
+		)
 	}
 	if partitions <= 0 {
-		return nil, refuse(kafka.InvalidPartitions, "Invalid number of partitions %d: there must be at least one.", partitions)
+		return nil, refuse(
+			kafka.InvalidPartitions,
+			"Invalid number of partitions %d: there must be at least one.",
+			partitions,
+		)
 	}
 	first := int(binary.BigEndian.Uint32(topic[:]) % uint32(len(stripe.active)))
 	placed := make([][]kafka.BrokerID, partitions)

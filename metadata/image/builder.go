@@ -144,7 +144,12 @@ func (b *Builder) applyPartition(r *record.Partition) error {
 	case at >= 0 && at < len(t.Partitions):
 		t.Partitions[at] = p
 	default:
-		return fmt.Errorf("partition %d of topic %s does not follow the %d that it has", r.Index, t.Name, len(t.Partitions))
+		return fmt.Errorf(
+			"partition %d of topic %s does not follow the %d that it has",
+			r.Index,
+			t.Name,
+			len(t.Partitions),
+		)
 	}
 	return nil
 }

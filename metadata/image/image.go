@@ -211,7 +211,11 @@ func (i *Image) Broker(id kafka.BrokerID) *Broker {
 }
 
 func (i *Image) findBroker(id kafka.BrokerID) (int, bool) {
-	return slices.BinarySearchFunc(i.brokers, id, func(b *Broker, id kafka.BrokerID) int { return cmp.Compare(b.ID, id) })
+	return slices.BinarySearchFunc(
+		i.brokers,
+		id,
+		func(b *Broker, id kafka.BrokerID) int { return cmp.Compare(b.ID, id) },
+	)
 }
 
 // Brokers is all brokers by id, fenced ones too. The slice belongs to the image.

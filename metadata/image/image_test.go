@@ -67,14 +67,22 @@ func TestATopicIsFoundByNameAndID(t *testing.T) {
 	if img.Topic("c") != nil || img.TopicView(nil) != nil || img.TopicByID(id(3)) != nil {
 		t.Error("a topic is there that is not")
 	}
-	if p := img.Partition("b", 1); p == nil || p.Leader != 1 || p.Directory(2) != id(92) || p.Directory(3) != kafka.ZeroUUID {
+	if p := img.Partition("b", 1); p == nil || p.Leader != 1 || p.Directory(2) != id(92) ||
+		p.Directory(3) != kafka.ZeroUUID {
 		t.Errorf("partition b-1 is %+v", p)
 	}
 	if img.Partition("b", 2) != nil || img.Partition("b", -1) != nil || img.Partition("x", 0) != nil {
 		t.Error("a partition is there that is not")
 	}
-	if img.TopicCount() != 2 || img.PartitionCount() != 3 || img.EndOffset() != 5 || img.Epoch() != 1 || img.ClusterID() != "c" {
-		t.Errorf("%d topics, %d partitions, end offset %d, epoch %d", img.TopicCount(), img.PartitionCount(), img.EndOffset(), img.Epoch())
+	if img.TopicCount() != 2 || img.PartitionCount() != 3 || img.EndOffset() != 5 || img.Epoch() != 1 ||
+		img.ClusterID() != "c" {
+		t.Errorf(
+			"%d topics, %d partitions, end offset %d, epoch %d",
+			img.TopicCount(),
+			img.PartitionCount(),
+			img.EndOffset(),
+			img.Epoch(),
+		)
 	}
 	if got := names(slices.Collect(img.TopicsFrom("aa"))); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("topics from aa: %v", got)
@@ -104,9 +112,13 @@ func TestAChangedPartitionIsInTheDeltaAndTheOldImageStays(t *testing.T) {
 
 func TestEveryFieldOfAPartitionChangeCounts(t *testing.T) {
 	old, _ := applied(t, Empty("c"), topic("a", 1, 1)...)
-	next, _ := applied(t, old, &record.PartitionChange{TopicID: id(1), Leader: kafka.NoBroker, ISR: ids(), Replicas: ids(3),
-		RemovingReplicas: ids(1), AddingReplicas: ids(3), LeaderRecoveryState: record.LeaderRecovering,
-		Directories: []kafka.UUID{id(93)}, ELR: ids(2), LastKnownELR: ids(1)})
+	next, _ := applied(
+		t,
+		old,
+		&record.PartitionChange{TopicID: id(1), Leader: kafka.NoBroker, ISR: ids(), Replicas: ids(3),
+			RemovingReplicas: ids(1), AddingReplicas: ids(3), LeaderRecoveryState: record.LeaderRecovering,
+			Directories: []kafka.UUID{id(93)}, ELR: ids(2), LastKnownELR: ids(1)},
+	)
 	want := &Partition{Leader: kafka.NoBroker, LeaderEpoch: 1, PartitionEpoch: 1, ISR: ids(), Replicas: ids(3),
 		RemovingReplicas: ids(1), AddingReplicas: ids(3), LeaderRecoveryState: record.LeaderRecovering,
 		Directories: []kafka.UUID{id(93)}, ELR: ids(2), LastKnownELR: ids(1)}
@@ -116,7 +128,12 @@ func TestEveryFieldOfAPartitionChangeCounts(t *testing.T) {
 }
 
 func TestADeletedTopicTakesItsConfigsAlong(t *testing.T) {
-	set := &record.Config{ResourceType: int8(ResourceTopic), ResourceName: "a", Name: "retention.ms", Value: pointer("1")}
+	set := &record.Config{
+		ResourceType: int8(ResourceTopic),
+		ResourceName: "a",
+		Name:         "retention.ms",
+		Value:        pointer("1"),
+	}
 	old, d := applied(t, Empty("c"), append(topic("a", 1, 2), set)...)
 	if !slices.Equal(d.ConfigsChanged, []Resource{TopicResource("a")}) {
 		t.Errorf("configs changed: %v", d.ConfigsChanged)
@@ -130,7 +147,8 @@ func TestADeletedTopicTakesItsConfigsAlong(t *testing.T) {
 		t.Errorf("delta (-want +got):\n%s", diff)
 	}
 	again, d := applied(t, old, append([]record.Record{&record.RemoveTopic{ID: id(1)}}, topic("a", 7, 1)...)...)
-	if again.Topic("a").ID != id(7) || len(d.TopicsCreated) != 1 || len(d.TopicsDeleted) != 1 || d.TopicsDeleted[0].ID != id(1) {
+	if again.Topic("a").ID != id(7) || len(d.TopicsCreated) != 1 || len(d.TopicsDeleted) != 1 ||
+		d.TopicsDeleted[0].ID != id(1) {
 		t.Errorf("a topic of the same name gives %+v", d)
 	}
 }
@@ -145,7 +163,10 @@ func TestWhatComesAndGoesIsNotInTheDelta(t *testing.T) {
 }
 
 func TestNamesThatAMetricCannotTellApartCollide(t *testing.T) {
-	img, _ := applied(t, Empty("c"), slices.Concat(topic("a.b", 1, 1), topic("a_b", 2, 1), topic("a-c", 3, 1), topic("ab", 4, 1))...)
+	img, _ := applied(
+		t,
+		Empty("c"),
+		slices.Concat(topic("a.b", 1, 1), topic("a_b", 2, 1), topic("a-c", 3, 1), topic("ab", 4, 1))...)
 	for name, want := range map[string]string{"a.b": "a.b", "a_b": "a.b", "a-b": "", "ab": "", "a.c": "", "a": ""} {
 		if got, ok := img.CollidingTopic(name); got != want || ok != (want != "") {
 			t.Errorf("%s collides with %q, want %q", name, got, want)
@@ -188,11 +209,19 @@ func TestConfigsAreSetAndRemovedOneByOne(t *testing.T) {
 
 func TestBrokersAreRegisteredChangedAndForgotten(t *testing.T) {
 	register := func(broker kafka.BrokerID, epoch kafka.BrokerEpoch) *record.RegisterBroker {
-		return &record.RegisterBroker{BrokerID: broker, BrokerEpoch: epoch, IncarnationID: id(1), Fenced: true, Rack: pointer("r"),
-			Endpoints: []record.Endpoint{{Name: "PLAINTEXT", Host: "h", Port: 9}}, LogDirs: []kafka.UUID{id(2)}}
+		return &record.RegisterBroker{
+			BrokerID:      broker,
+			BrokerEpoch:   epoch,
+			IncarnationID: id(1),
+			Fenced:        true,
+			Rack:          pointer("r"),
+			Endpoints:     []record.Endpoint{{Name: "PLAINTEXT", Host: "h", Port: 9}},
+			LogDirs:       []kafka.UUID{id(2)},
+		}
 	}
 	img, d := applied(t, Empty("c"), register(3, 0), register(1, 1), register(2, 2))
-	if !slices.Equal(d.BrokersChanged, ids(1, 2, 3)) || len(img.Brokers()) != 3 || img.Brokers()[0].ID != 1 || img.Broker(4) != nil {
+	if !slices.Equal(d.BrokersChanged, ids(1, 2, 3)) || len(img.Brokers()) != 3 || img.Brokers()[0].ID != 1 ||
+		img.Broker(4) != nil {
 		t.Errorf("brokers changed %v, brokers %v", d.BrokersChanged, img.Brokers())
 	}
 	if e, ok := img.Broker(3).Endpoint("PLAINTEXT"); !ok || e.Port != 9 {
@@ -201,10 +230,19 @@ func TestBrokersAreRegisteredChangedAndForgotten(t *testing.T) {
 	if _, ok := img.Broker(3).Endpoint("SSL"); ok {
 		t.Error("an endpoint is there that is not")
 	}
-	next, d := applied(t, img,
-		&record.BrokerRegistrationChange{BrokerID: 1, BrokerEpoch: 1, Fenced: record.Unfence, LogDirs: []kafka.UUID{id(5)}},
+	next, d := applied(
+		t,
+		img,
+		&record.BrokerRegistrationChange{
+			BrokerID:    1,
+			BrokerEpoch: 1,
+			Fenced:      record.Unfence,
+			LogDirs:     []kafka.UUID{id(5)},
+		},
 		&record.BrokerRegistrationChange{BrokerID: 1, BrokerEpoch: 1, CordonedLogDirs: []kafka.UUID{id(6)}},
-		&record.UnfenceBroker{BrokerID: 2, BrokerEpoch: 2}, &record.UnregisterBroker{BrokerID: 3, BrokerEpoch: 0})
+		&record.UnfenceBroker{BrokerID: 2, BrokerEpoch: 2},
+		&record.UnregisterBroker{BrokerID: 3, BrokerEpoch: 0},
+	)
 	want := *img.Broker(1)
 	want.Fenced, want.LogDirs, want.CordonedLogDirs = false, []kafka.UUID{id(5)}, []kafka.UUID{id(6)}
 	if diff := cmp.Diff(&want, next.Broker(1)); diff != "" || !next.Broker(1).Active() {
@@ -221,9 +259,17 @@ func TestBrokersAreRegisteredChangedAndForgotten(t *testing.T) {
 }
 
 func TestFeaturesAndProducerIDs(t *testing.T) {
-	img, d := applied(t, Empty("c"), &record.FeatureLevel{Name: "z", Level: 2}, &record.FeatureLevel{Name: "a", Level: 1},
-		&record.FeatureLevel{Name: "z", Level: 3}, &record.ProducerIDs{NextProducerID: 1000}, &record.NoOp{})
-	if !d.FeaturesChanged || !d.ProducersChanged || img.NextProducerID() != 1000 || img.Feature("z") != 3 || img.Feature("b") != 0 {
+	img, d := applied(
+		t,
+		Empty("c"),
+		&record.FeatureLevel{Name: "z", Level: 2},
+		&record.FeatureLevel{Name: "a", Level: 1},
+		&record.FeatureLevel{Name: "z", Level: 3},
+		&record.ProducerIDs{NextProducerID: 1000},
+		&record.NoOp{},
+	)
+	if !d.FeaturesChanged || !d.ProducersChanged || img.NextProducerID() != 1000 || img.Feature("z") != 3 ||
+		img.Feature("b") != 0 {
 		t.Errorf("features %v, next producer id %d, delta %+v", img.Features(), img.NextProducerID(), d)
 	}
 	next, _ := applied(t, img, &record.FeatureLevel{Name: "a"}, &record.FeatureLevel{Name: "never"})

@@ -35,7 +35,11 @@ func (h *history) draw() record.Record {
 					Replicas: ids(1, 2), ISR: ids(1), Leader: 1, Directories: []kafka.UUID{}}
 			})
 		if len(some.Partitions) > 0 {
-			kinds = append(kinds, func() record.Record { return h.change(some) }, func() record.Record { return h.change(some) })
+			kinds = append(
+				kinds,
+				func() record.Record { return h.change(some) },
+				func() record.Record { return h.change(some) },
+			)
 		}
 	}
 	return rapid.SampledFrom(kinds).Draw(h.t, "kind")()
@@ -51,7 +55,10 @@ func (h *history) newTopic() record.Record {
 }
 
 func (h *history) change(topic *Topic) record.Record {
-	c := record.NewPartitionChange(topic.ID, kafka.PartitionIndex(rapid.IntRange(0, len(topic.Partitions)-1).Draw(h.t, "index")))
+	c := record.NewPartitionChange(
+		topic.ID,
+		kafka.PartitionIndex(rapid.IntRange(0, len(topic.Partitions)-1).Draw(h.t, "index")),
+	)
 	if rapid.Bool().Draw(h.t, "new leader") {
 		c.Leader = kafka.BrokerID(rapid.Int32Range(-1, 3).Draw(h.t, "leader"))
 	}

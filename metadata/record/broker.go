@@ -92,7 +92,12 @@ func (b *RegisterBroker) read(r *reader, version int16) {
 	b.BrokerEpoch = kafka.BrokerEpoch(r.int64())
 	b.Endpoints = make([]Endpoint, r.present(endpointBytesMin))
 	for i := range b.Endpoints {
-		b.Endpoints[i] = Endpoint{Name: r.string(), Host: r.string(), Port: uint16(r.int16()), SecurityProtocol: r.int16()}
+		b.Endpoints[i] = Endpoint{
+			Name:             r.string(),
+			Host:             r.string(),
+			Port:             uint16(r.int16()),
+			SecurityProtocol: r.int16(),
+		}
 		r.noTags()
 	}
 	b.Features = make([]FeatureRange, r.present(featureBytesMin))

@@ -58,7 +58,8 @@ func checkGolden(t *testing.T, r batch.Record, want *dump) Record {
 	got, err := Decode(r.Value)
 	var unknown *UnknownError
 	if errors.As(err, &unknown) {
-		if want == nil || unknown.Type.String() != want.Type || !strings.Contains(strings.Join(notServed, " "), want.Type) {
+		if want == nil || unknown.Type.String() != want.Type ||
+			!strings.Contains(strings.Join(notServed, " "), want.Type) {
 			t.Errorf("offset %d: %v", r.Offset, err)
 		}
 		return nil
@@ -202,7 +203,11 @@ func TestControlRecordsAreKafkas(t *testing.T) {
 		t.Errorf("a leader change is written as %x, but Kafka writes %x", change, want)
 	}
 	if footer := AppendSnapshotFooter(nil); !bytes.Equal(footer, snapshotControl[batch.ControlSnapshotFooter]) {
-		t.Errorf("a snapshot footer is written as %x, but Kafka writes %x", footer, snapshotControl[batch.ControlSnapshotFooter])
+		t.Errorf(
+			"a snapshot footer is written as %x, but Kafka writes %x",
+			footer,
+			snapshotControl[batch.ControlSnapshotFooter],
+		)
 	}
 	want := snapshotControl[batch.ControlSnapshotHeader]
 	header, err := DecodeSnapshotHeader(want)

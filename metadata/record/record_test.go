@@ -49,8 +49,14 @@ func examples() []Record {
 		&UnregisterBroker{BrokerID: 1, BrokerEpoch: 42},
 		&FenceBroker{BrokerID: 1, BrokerEpoch: 42},
 		&UnfenceBroker{BrokerID: 1, BrokerEpoch: 42},
-		&BrokerRegistrationChange{BrokerID: 1, BrokerEpoch: 42, Fenced: Unfence, InControlledShutdown: ControlledShutdown,
-			LogDirs: []kafka.UUID{idB}, CordonedLogDirs: []kafka.UUID{}},
+		&BrokerRegistrationChange{
+			BrokerID:             1,
+			BrokerEpoch:          42,
+			Fenced:               Unfence,
+			InControlledShutdown: ControlledShutdown,
+			LogDirs:              []kafka.UUID{idB},
+			CordonedLogDirs:      []kafka.UUID{},
+		},
 	}
 }
 
@@ -201,7 +207,9 @@ func TestLyingCountsCostNoMemory(t *testing.T) {
 	huge := binary.AppendUvarint(nil, 1<<31)
 	partition := append(append([]byte{1, 3, 2}, make([]byte, 20)...), huge...)
 	broker := append(append([]byte{1, 0, 4}, make([]byte, 29)...), huge...)
-	tagged := append(append([]byte{1, 5, 2}, make([]byte, 20)...), append([]byte{1, 0, 9}, append(huge, 1, 2, 3, 4)...)...)
+	tagged := append(
+		append([]byte{1, 5, 2}, make([]byte, 20)...),
+		append([]byte{1, 0, 9}, append(huge, 1, 2, 3, 4)...)...)
 	for _, value := range [][]byte{partition, broker, tagged, append(partition, make([]byte, 1000)...)} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -225,7 +233,8 @@ func TestSnapshotHeaderCarriesTheQuorum(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	value[1] = 1
-	if _, err := DecodeSnapshotHeader(value); err == nil || !strings.Contains(err.Error(), "snapshot header: version 1") {
+	if _, err := DecodeSnapshotHeader(value); err == nil ||
+		!strings.Contains(err.Error(), "snapshot header: version 1") {
 		t.Errorf("a header of another version gives %v", err)
 	}
 	if _, err := DecodeSnapshotHeader(value[:8]); err == nil {
@@ -250,10 +259,14 @@ func orNil[T any](g *rapid.Generator[[]T]) *rapid.Generator[[]T] {
 func TestRandomPartitionsSurvive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := &Partition{
-			Index: kafka.PartitionIndex(rapid.Int32().Draw(t, "index")), TopicID: idA, Replicas: brokers().Draw(t, "replicas"),
+			Index: kafka.PartitionIndex(
+				rapid.Int32().Draw(t, "index"),
+			), TopicID: idA, Replicas: brokers().Draw(t, "replicas"),
 			ISR: brokers().Draw(t, "isr"), RemovingReplicas: brokers().Draw(t, "removing"),
 			AddingReplicas: brokers().Draw(t, "adding"), Leader: kafka.BrokerID(rapid.Int32().Draw(t, "leader")),
-			LeaderRecoveryState: rapid.Int8().Draw(t, "state"), LeaderEpoch: kafka.LeaderEpoch(rapid.Int32().Draw(t, "epoch")),
+			LeaderRecoveryState: rapid.Int8().
+				Draw(t, "state"),
+			LeaderEpoch:    kafka.LeaderEpoch(rapid.Int32().Draw(t, "epoch")),
 			PartitionEpoch: rapid.Int32().Draw(t, "partition epoch"), Directories: []kafka.UUID{},
 			ELR: orNil(brokers()).Draw(t, "elr"), LastKnownELR: orNil(brokers()).Draw(t, "last known elr"),
 		}

@@ -31,7 +31,7 @@ const (
 	producers  = 4
 	// Each round runs until this many more records are acknowledged, then a random while longer: a slow machine gets
 	// more time, not less work.
-	recordsPerRound = 300
+	recordsPerRound = 3000
 	roundExtraMax   = 400 * time.Millisecond
 	roundWithin     = 2 * time.Minute
 )

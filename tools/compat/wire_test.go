@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/kafka"
 )
 
 // wireTimeout bounds one request of a raw connection.
@@ -77,7 +79,7 @@ func createTopic(ctx context.Context, c *wireConn, topic string, partitions int3
 		return err
 	}
 	if got := resp.(*kmsg.CreateTopicsResponse).Topics[0]; got.ErrorCode != 0 {
-		return fmt.Errorf("create topic %s: code %d", topic, got.ErrorCode)
+		return fmt.Errorf("create topic %s: %w", topic, kafka.ErrorOf(got.ErrorCode))
 	}
 	return waitFor(ctx, func() (bool, error) { return hasLeaders(c, topic, int(partitions)) })
 }

@@ -13,13 +13,12 @@ import (
 
 // The files that most cases damage.
 const (
-	firstLog   = "golden-0/00000000000000000000.log"
-	lastLog    = "golden-0/00000000000000000130.log"
-	recovery   = "recovery-point-offset-checkpoint"
-	cleanMark  = ".kafka_cleanshutdown"
-	unflushed  = "0\n3\n__cluster_metadata 0 57\n__transaction_state 0 13\ngolden 0 200\n"
-	lastBatch  = 4440 // where the last batch of lastLog begins
-	lastLength = 78   // and its bytes
+	firstLog  = "golden-0/00000000000000000000.log"
+	lastLog   = "golden-0/00000000000000000130.log"
+	recovery  = "recovery-point-offset-checkpoint"
+	cleanMark = ".kafka_cleanshutdown"
+	unflushed = "0\n3\n__cluster_metadata 0 57\n__transaction_state 0 13\ngolden 0 200\n"
+	lastBatch = 4440 // where the last batch of lastLog begins
 )
 
 // edit changes a file's bytes.
@@ -55,8 +54,8 @@ func TestDamageIsNamed(t *testing.T) {
 		{"a flipped byte in a record", firstLog, flip(700), "position 0: the checksum is "},
 		{"a flipped byte in the last batch", lastLog, flip(lastBatch + 70), "position 4440: the checksum is "},
 		{"a log that ends inside a batch", lastLog, cut(lastBatch + 70),
-			"position 4440: the file ends inside a batch: it has 78 bytes and 70 are left; offsets 257 to 257 had been " +
-				"flushed"},
+			"position 4440: the file ends inside a batch: it has 78 bytes and 70 are left; offsets 257 to 257 had " +
+				"been flushed"},
 		{"a log that ends inside a header", lastLog, cut(lastBatch + 5),
 			"position 4440: the file ends inside a batch: 5 bytes are left"},
 		{"a log that lost its last batch", lastLog, cut(lastBatch), "the log ends at offset 257, but "},
@@ -170,13 +169,13 @@ func TestAfterAnUncleanShutdown(t *testing.T) {
 		damage, note string
 	}{
 		{"nothing is wrong", lastLog, func(b []byte) []byte { return b }, "", ""},
-		{"a torn end", lastLog, cut(lastBatch + 70), "", "the next start cuts 70 bytes"},
+		{"a torn end", lastLog, cut(lastBatch + 70), "", "position 4440: the file ends inside a batch"},
 		{"zeros at the end", lastLog, func(b []byte) []byte { return append(b, make([]byte, 500)...) }, "",
-			"position 4518: a batch cannot have 12 bytes; there was no clean shutdown, the next start cuts 500 bytes"},
-		{"the last batch half written", lastLog, flip(lastBatch + 70), "", "the next start cuts 78 bytes"},
+			"position 4518: a batch cannot have 12 bytes; there was no clean shutdown, the next start cuts it off"},
+		{"the last batch half written", lastLog, flip(lastBatch + 70), "", "position 4440: the checksum is "},
 		{"a batch before whole ones", lastLog, flip(3700), "position 3659: the checksum is ", ""},
 		{"a batch below the recovery point", lastLog, cut(1400), "offsets 150 to 199 had been flushed", ""},
-		{"a segment that is not the last", firstLog, cut(8000), "the file ends inside a batch", ""},
+		{"a segment below the recovery point", firstLog, cut(8000), "the file ends inside a batch", ""},
 		{"an index ahead of its log", "golden-0/00000000000000000130.index", func(b []byte) []byte {
 			return append(b, 0, 0, 1, 0, 0, 1, 0, 0)
 		}, "", "it has entries past the end of the log; the next start rebuilds it"},
@@ -277,7 +276,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 		}
 		missed, step := 0, 1
 		if kind == Log {
-			step = 17 // over 32 batches this meets every field of the header; each flip reads the partition
+			step = 41 // over 32 batches this meets most bytes of the header; each flip reads the partition
 		}
 		for at := 0; at < len(whole); at += step {
 			edit(t, file, flip(at))
@@ -337,4 +336,87 @@ func FuzzFiles(f *testing.F) {
 			t.Errorf("verify: %v", err)
 		}
 	})
+}
+
+// TestDumpOfDamage shows what is whole and ends with an error that names the place.
+func TestDumpOfDamage(t *testing.T) {
+	for _, c := range []struct {
+		name, file string
+		change     func([]byte) []byte
+		entries    int // that are still shown, at least
+		want       string
+	}{
+		{"a log that ends inside a batch", lastLog, cut(lastBatch + 70), 20, "position 4440: the file ends inside a batch"},
+		{"a batch with a wrong checksum", lastLog, flip(lastBatch + 70), 20, "position 4440: the checksum is "},
+		{"records that do not parse", lastLog, breakRecord, 20, "position 4440: "},
+		{"an index that ends inside an entry", "golden-0/00000000000000000130.index", cut(13), 1,
+			".index: position 8: the file ends inside an entry"},
+		{"a time index that ends inside an entry", "golden-0/00000000000000000130.timeindex", cut(13), 1,
+			".timeindex: position 12: the file ends inside an entry"},
+		{"a transaction index that ends inside an entry", "golden-0/00000000000000000130.txnindex", cut(40), 1,
+			".txnindex: position 34: the file ends inside an entry"},
+		{"a wrong snapshot", "golden-0/00000000000000000258.snapshot", flip(1), 0, "position 0: version 65 is not 1"},
+		{"a wrong checkpoint", recovery, become("0\nx\n"), 0, "position 2: 0 entries follow"},
+		{"wrong epochs", "golden-0/leader-epoch-checkpoint", become("0\n1\nx 0\n"), 0, `position 3: "x 0": must be`},
+		{"a wrong meta.properties", "meta.properties", become("version=1\nnode.id=x\ncluster.id=c\ndirectory.id=d\n"), 0,
+			`node.id "x" is not a number`},
+		{"a wrong directory id", "meta.properties", become("version=1\nnode.id=1\ncluster.id=c\ndirectory.id=d\n"), 0,
+			"directory.id: "},
+		{"a wrong partition.metadata", "golden-0/partition.metadata", become(""), 0, "position 1: must be the lines"},
+		{"a wrong quorum-state", "__cluster_metadata-0/quorum-state", become("x"), 0, "position 0: "},
+		{"a wrong mark of a clean shutdown", cleanMark, become("x"), 0, "position 0: "},
+	} {
+		path := filepath.Join(copyDir(t), c.file)
+		edit(t, path, c.change)
+		entries := 0
+		err := Dump(path, DumpOptions{Records: true}, func(Entry) error {
+			entries++
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), c.want) || entries < c.entries {
+			t.Errorf("%s: %d entries, %v", c.name, entries, err)
+		}
+	}
+}
+
+// breakRecord gives the record of the last batch a length that cannot be, under a right checksum.
+func breakRecord(b []byte) []byte {
+	batch := asBatch(b[lastBatch:])
+	batch[61] = 0x7e
+	batch.UpdateCRC()
+	return b
+}
+
+// TestMoreDamage are cases that need more than one edit.
+func TestMoreDamage(t *testing.T) {
+	dir := copyDir(t)
+	// A snapshot that knows more than the log, as its name says.
+	snapshot := filepath.Join(dir, "golden-0", "00000000000000000258.snapshot")
+	if err := os.Rename(snapshot, filepath.Join(dir, "golden-0", "00000000000000000200.snapshot")); err != nil {
+		t.Fatal(err)
+	}
+	// Epochs that begin above the first offset: there is nothing to compare the first segment with.
+	edit(t, filepath.Join(dir, "golden-0", "leader-epoch-checkpoint"), become("0\n1\n0 130\n"))
+	// A producer epoch checkpoint without entries, and a metadata snapshot whose first record is no control record.
+	edit(t, filepath.Join(dir, "__transaction_state-0", "leader-epoch-checkpoint"), become("0\n0\n"))
+	report, err := Verify([]string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Damages) != 1 || !strings.Contains(report.Damages[0].Error(),
+		"00000000000000000200.snapshot: position 194: producer 4 wrote offset 249, past the snapshot's 200") {
+		t.Errorf("got %v", report.Damages)
+	}
+}
+
+// TestTooLargeToBeTrue: a small file of a size that no broker writes is not read into memory.
+func TestTooLargeToBeTrue(t *testing.T) {
+	path := filepath.Join(copyDir(t), "golden-0", "leader-epoch-checkpoint")
+	if err := os.Truncate(path, smallBytesMax+1); err != nil { // sparse: it takes no room
+		t.Fatal(err)
+	}
+	report, err := Verify([]string{path})
+	if err != nil || len(report.Damages) != 1 || report.Damages[0].Reason != "larger than any file of its kind" {
+		t.Errorf("got %v, %v", report.Damages, err)
+	}
 }

@@ -60,6 +60,21 @@ func TestKafkasDirectoryIsWhole(t *testing.T) {
 	}
 }
 
+// TestPathsWithoutADirectory: the same from inside, where the names of the directories are not in the path.
+func TestPathsWithoutADirectory(t *testing.T) {
+	dir := copyDir(t)
+	for _, c := range []struct{ in, path string }{
+		{"", "."}, {"golden-0", "."}, {"golden-0", ".."}, {"", "golden-0"}, {"golden-0", "00000000000000000000.log"},
+		{"__cluster_metadata-0", "00000000000000000000.log"},
+	} {
+		t.Chdir(filepath.Join(dir, c.in))
+		report, err := Verify([]string{c.path})
+		if err != nil || len(report.Damages) > 0 || report.Records == 0 {
+			t.Errorf("%s in %q: %+v, %v", c.path, c.in, report, err)
+		}
+	}
+}
+
 // dumpText is everything that Dump shows of a directory.
 func dumpText(t *testing.T, dir string) string {
 	t.Helper()

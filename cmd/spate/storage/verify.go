@@ -31,16 +31,14 @@ func Verify(paths []string) (*Report, error) {
 // verifyPath finds out what a path is, and checks it.
 func verifyPath(report *Report, path string) error {
 	path = filepath.Clean(path)
-	if base := filepath.Base(path); base == "." || base == ".." || filepath.Dir(path) == "." {
-		absolute, err := filepath.Abs(path) // its name and its parent's tell what it is and how it was shut down
-		if err != nil {
-			return err
-		}
-		path = absolute
-	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
+	}
+	if base := filepath.Base(path); base == "." || base == ".." || !info.IsDir() && filepath.Dir(path) == "." {
+		if path, err = filepath.Abs(path); err != nil { // the directory's name tells which partition it is
+			return err
+		}
 	}
 	if !info.IsDir() {
 		return verifyFile(report, path)
@@ -157,7 +155,7 @@ func (d *dataDir) verify(names []fs.DirEntry) error {
 		case dumpers[kind] != nil:
 			err = verifySmall(d.report, path, kind)
 		case kind == Leftover:
-			d.report.note(path, "left over; the broker removes it")
+			d.report.note(path, "on its way out; the broker removes it")
 		}
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"spate/kafka"
 )
@@ -59,7 +58,7 @@ func (d *dataDir) verifyPartition(name string) error {
 		case MetadataSnapshot, PartitionMetadata, QuorumState:
 			err = verifySmall(d.report, path, kind)
 		case Leftover:
-			d.report.note(path, "left over; the broker removes it")
+			d.report.note(path, "on its way out; the broker removes it")
 		case OffsetIndex, TimeIndex, TransactionIndex:
 			err = p.verifyHasLog(path)
 		}
@@ -145,16 +144,4 @@ func (p *partition) epochAt(offset kafka.Offset) (kafka.LeaderEpoch, bool) {
 // recovery point of a log that was not shut down cleanly.
 func (p *partition) forgiven(offset kafka.Offset) bool {
 	return p.unclean && offset >= p.recovery[p.name]
-}
-
-// isActive reports whether a segment is the last of its partition.
-func (p *partition) isActive(base kafka.Offset) bool {
-	names, err := os.ReadDir(p.dir)
-	if err != nil {
-		return false
-	}
-	return !slices.ContainsFunc(names, func(d os.DirEntry) bool {
-		other, _ := baseOffset(d.Name())
-		return strings.HasSuffix(d.Name(), ".log") && other > base
-	})
 }

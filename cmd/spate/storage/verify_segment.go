@@ -52,7 +52,7 @@ func (p *partition) verifySegment(base kafka.Offset) *segmentState {
 		}
 		if err != nil {
 			s.broken = true
-			p.breakOff(r, base, position, s, err)
+			p.breakOff(r, position, s, err)
 			break
 		}
 		p.count(b)
@@ -109,11 +109,11 @@ func checkMetadata(b record.Batch, unknown func(metadata.Type)) error {
 }
 
 // breakOff reports where the walk ended early: as damage, or as a tail that the next start cuts.
-func (p *partition) breakOff(r *batches, base kafka.Offset, position int64, s *segmentState, err error) {
+func (p *partition) breakOff(r *batches, position int64, s *segmentState, err error) {
 	torn := errors.Is(err, errTorn) || !r.wholeBatchAfter(position, s.next)
-	if torn && p.forgiven(s.next) && p.isActive(base) {
-		p.report.note(r.path, fmt.Sprintf("position %d: %v; there was no clean shutdown, the next start cuts %d bytes",
-			position, err, r.size-position))
+	if torn && p.forgiven(s.next) {
+		p.report.note(r.path, fmt.Sprintf("position %d: %v; there was no clean shutdown, the next start cuts it off",
+			position, err))
 		return
 	}
 	d := damaged(r.path, position, "%v", err)

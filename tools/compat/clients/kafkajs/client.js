@@ -11,15 +11,15 @@
 const fs = require('fs')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs')
 const { ZstdCodec } = require('zstd-codec')
-const lz4 = require('lz4js')
+const lz4 = require('lz4-napi')
 
 const names = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' }
 
 // kafkajs brings gzip; other codecs are plugged in as its manual says.
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
+  compress: encoder => lz4.compressFrame(encoder.buffer),
+  decompress: buffer => lz4.decompressFrame(buffer),
 })
 const zstd = new Promise(resolve => ZstdCodec.run(resolve))
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
@@ -57,7 +57,7 @@ async function produce(bootstrap, topic, codec, acks, idempotent) {
 // uses the cluster and broker objects below it.
 async function consume(bootstrap, topic, partition, count) {
   const kafka = connectTo(bootstrap)
-  const createCluster = Object.getOwnPropertySymbols(kafka).find(s => String(s).includes('CREATE_CLUSTER'))
+  const createCluster = Object.getOwnPropertySymbols(kafka).find(s => String(s).includes('createCluster'))
   const cluster = kafka[createCluster]({ allowAutoTopicCreation: false, metadataMaxAge: 300000 })
   await cluster.connect()
   await cluster.addTargetTopic(topic)

@@ -1,0 +1,472 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/broker"
+	"spate/internal/clock"
+	"spate/internal/config"
+	"spate/internal/vfs"
+	"spate/kafka"
+	"spate/kafka/record"
+	"spate/kafka/wire"
+)
+
+// kafkaAddress points the stories at an Apache Kafka instead of a broker of ours. The expectations in testdata/answers
+// were written by Apache Kafka 4.3.1 with stock settings:
+//
+//	go test ./broker/api -run TestAnswersAreThoseOfKafka -kafka 127.0.0.1:9092 -rewrite
+var kafkaAddress = flag.String("kafka", "", "ask the Apache Kafka at this address; it loses all its topics")
+
+// Goal: the answers to everything but Produce and Fetch are Kafka's, error by error. Method: stories whose answers were
+// written by Apache Kafka; what differs from run to run has a placeholder.
+func TestAnswersAreThoseOfKafka(t *testing.T) {
+	datadriven.Walk(t, "testdata/answers", func(t *testing.T, path string) {
+		s := newStory(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.t = t
+			switch d.Cmd {
+			case "topic":
+				return s.topic(d)
+			case "records":
+				return s.records(d)
+			case "ask":
+				return s.ask(d)
+			}
+			t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+			return ""
+		})
+	})
+}
+
+// story is one conversation with one broker.
+type story struct {
+	t           testing.TB
+	address     string
+	correlation int32
+	ids         map[string]kafka.UUID // of the topics that the broker has spoken of
+	producers   map[float64]bool      // ids that the broker has handed out
+}
+
+func newStory(t testing.TB) *story {
+	s := &story{t: t, address: *kafkaAddress, ids: map[string]kafka.UUID{}, producers: map[float64]bool{}}
+	if s.address == "" {
+		s.address = startBroker(t, "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs="+t.TempDir(), "node.id=1",
+			"num.partitions=1", "log.retention.hours=168") // the last two stand in Kafka's stock file
+		return s
+	}
+	s.await("all topics are deleted", func() bool {
+		deletion := kmsg.NewPtrDeleteTopicsRequest()
+		deletion.Version, deletion.TimeoutMillis, deletion.TopicNames = 5, 10_000, s.topics()
+		s.exchange(deletion)
+		return len(s.topics()) == 0
+	})
+	s.await("there are producer ids", func() bool {
+		request := kmsg.NewPtrInitProducerIDRequest()
+		return s.exchange(request).(*kmsg.InitProducerIDResponse).ErrorCode == kafka.NoError
+	})
+	return s
+}
+
+// topics lists the topics that can be read.
+func (s *story) topics() (names []string) {
+	all := kmsg.NewPtrMetadataRequest()
+	all.Version = 9
+	for _, topic := range s.exchange(all).(*kmsg.MetadataResponse).Topics {
+		names = append(names, *topic.Topic)
+	}
+	return names
+}
+
+// await asks until it is so. Kafka answers before what it did can be seen.
+func (s *story) await(what string, so func() bool) {
+	s.t.Helper()
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; {
+		if so() {
+			return
+		}
+	}
+	s.t.Fatalf("waited in vain: %s", what)
+}
+
+// startBroker starts a broker of ours with these settings and gives its address.
+func startBroker(t testing.TB, set ...string) string {
+	t.Helper()
+	cfg, _, err := config.Load(config.Sources{Set: set, Hostname: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	b, err := broker.Open(broker.Env{Clock: clock.Real{}, FS: vfs.OS{}, Rand: rand.Reader, Log: log}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return b.Listeners()[0].Address.String()
+}
+
+// exchange sends one request on a connection of its own and reads the answer.
+func (s *story) exchange(request kmsg.Request) kmsg.Response {
+	s.t.Helper()
+	s.correlation++
+	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("story")).AppendRequest(nil, request, s.correlation)
+	response := request.ResponseKind()
+	if !wire.Supports(request.Key(), request.GetVersion()) {
+		response.SetVersion(0) // only ApiVersions is answered at all
+	}
+	header := wire.AppendResponseHeader(nil, request.Key(), request.GetVersion(), s.correlation)
+	body, ok := bytes.CutPrefix(s.raw(frame), header)
+	if !ok {
+		s.t.Fatalf("%T: the answer does not begin with %x", request, header)
+	}
+	if err := response.ReadFrom(body); err != nil {
+		s.t.Fatalf("%T: %v", request, err)
+	}
+	return response
+}
+
+// raw sends a frame and reads one, which it gives without its size.
+func (s *story) raw(frame []byte) []byte {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := conn.Write(frame); err != nil {
+		s.t.Fatal(err)
+	}
+	var size [4]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		s.t.Fatal(err)
+	}
+	answer := make([]byte, binary.BigEndian.Uint32(size[:]))
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		s.t.Fatal(err)
+	}
+	return answer
+}
+
+// topic creates a topic: topic name=orders partitions=3, and a line for each config.
+func (s *story) topic(d *datadriven.TestData) string {
+	var name string
+	var partitions int32
+	d.ScanArgs(s.t, "name", &name)
+	d.ScanArgs(s.t, "partitions", &partitions)
+	request := kmsg.NewPtrCreateTopicsRequest()
+	request.Version, request.TimeoutMillis = 7, 10_000
+	topic := kmsg.CreateTopicsRequestTopic{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
+	for line := range strings.Lines(d.Input) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: key, Value: &value})
+	}
+	request.Topics = append(request.Topics, topic)
+	created := s.exchange(request).(*kmsg.CreateTopicsResponse).Topics[0]
+	s.ids[name] = created.TopicID
+	s.await(name+" is there", func() bool { return slices.Contains(s.topics(), name) })
+	return fmt.Sprintf("error %d\n", created.ErrorCode)
+}
+
+// records appends a batch for each line of timestamps: records topic=orders partition=0.
+func (s *story) records(d *datadriven.TestData) string {
+	var name string
+	var partition int32
+	d.ScanArgs(s.t, "topic", &name)
+	d.ScanArgs(s.t, "partition", &partition)
+	var out strings.Builder
+	for line := range strings.Lines(d.Input) {
+		b := record.NewBuilder(record.BuilderOptions{})
+		for _, word := range strings.Fields(line) {
+			ts, err := strconv.ParseInt(word, 10, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			b.Append(kafka.Timestamp(ts), nil, []byte(word))
+		}
+		batch, err := b.Build()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		request := kmsg.NewPtrProduceRequest()
+		request.Version, request.Acks, request.TimeoutMillis = 9, -1, 10_000
+		request.Topics = []kmsg.ProduceRequestTopic{{Topic: name, Partitions: []kmsg.ProduceRequestTopicPartition{
+			{Partition: partition, Records: batch},
+		}}}
+		p := s.exchange(request).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		fmt.Fprintf(&out, "base offset %d, error %d\n", p.BaseOffset, p.ErrorCode)
+	}
+	return out.String()
+}
+
+// ask sends the request that the input is: ask api=Metadata v=(1,9), with configs=(a,b) to show only those. A topic id
+// is written as $name of a topic, or as #n for an id that is just a number.
+func (s *story) ask(d *datadriven.TestData) string {
+	var name string
+	var asked []string
+	d.ScanArgs(s.t, "api", &name)
+	for _, arg := range d.CmdArgs {
+		if arg.Key == "v" {
+			asked = arg.Vals
+		}
+	}
+	var shown []string
+	for _, arg := range d.CmdArgs {
+		if arg.Key == "configs" {
+			shown = arg.Vals
+		}
+	}
+	answers := map[string]string{} // to their first version
+	var out strings.Builder
+	for _, word := range asked {
+		version, err := strconv.ParseInt(word, 10, 16)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		request := s.request(d, name, int16(version))
+		response := s.exchange(request)
+		s.settle(request, response)
+		answer := s.tell(response, shown)
+		if first, seen := answers[answer]; seen {
+			fmt.Fprintf(&out, "v%d: as v%s\n", version, first)
+			continue
+		}
+		answers[answer] = word
+		if len(asked) > 1 {
+			fmt.Fprintf(&out, "v%d:\n", version)
+		}
+		out.WriteString(answer)
+	}
+	return out.String()
+}
+
+// settle waits until what has been created or deleted shows.
+func (s *story) settle(request kmsg.Request, response kmsg.Response) {
+	there, gone := []string{}, []string{}
+	switch r := response.(type) {
+	case *kmsg.CreateTopicsResponse:
+		for _, topic := range r.Topics {
+			if topic.ErrorCode == kafka.NoError && !request.(*kmsg.CreateTopicsRequest).ValidateOnly {
+				there = append(there, topic.Topic)
+			}
+		}
+	case *kmsg.DeleteTopicsResponse:
+		for _, topic := range r.Topics {
+			if topic.ErrorCode == kafka.NoError {
+				gone = append(gone, *topic.Topic)
+			}
+		}
+	}
+	if len(there)+len(gone) == 0 {
+		return
+	}
+	s.await("topics come and go", func() bool {
+		topics := s.topics()
+		missing := slices.ContainsFunc(there, func(name string) bool { return !slices.Contains(topics, name) })
+		left := slices.ContainsFunc(gone, func(name string) bool { return slices.Contains(topics, name) })
+		return !missing && !left
+	})
+}
+
+// request makes the request of an ask.
+func (s *story) request(d *datadriven.TestData, name string, version int16) kmsg.Request {
+	at := slices.IndexFunc(wire.Served[:], func(row wire.API) bool { return row.Name == name })
+	if at < 0 {
+		s.t.Fatalf("%s: no API %q", d.Pos, name)
+	}
+	request := kmsg.RequestForKey(wire.Served[at].Key)
+	request.SetVersion(version)
+	var fields map[string]any
+	decoder := json.NewDecoder(strings.NewReader(d.Input))
+	decoder.UseNumber()
+	if err := decoder.Decode(&fields); err != nil {
+		s.t.Fatalf("%s: %v", d.Pos, err)
+	}
+	text, err := json.Marshal(s.resolveIDs(fields))
+	if err == nil {
+		err = json.Unmarshal(text, request)
+	}
+	if err != nil {
+		s.t.Fatalf("%s: %v", d.Pos, err)
+	}
+	return request
+}
+
+// resolveIDs replaces the placeholders of topic ids under v.
+func (s *story) resolveIDs(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = s.resolveIDs(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = s.resolveIDs(v[key])
+		}
+	case string:
+		if name, is := strings.CutPrefix(v, "$"); is {
+			return [16]byte(s.ids[name])
+		}
+		if number, is := strings.CutPrefix(v, "#"); is {
+			n, _ := strconv.Atoi(number)
+			return [16]byte{0: byte(n), 15: 1}
+		}
+	}
+	return v
+}
+
+// tell writes a response as text that is the same on every run and on every broker.
+func (s *story) tell(response kmsg.Response, shown []string) string {
+	if m, is := response.(*kmsg.MetadataResponse); is {
+		for _, topic := range m.Topics {
+			if topic.Topic != nil && topic.ErrorCode == 0 && m.Version >= 10 {
+				s.ids[*topic.Topic] = topic.TopicID
+			}
+		}
+	}
+	if c, is := response.(*kmsg.CreateTopicsResponse); is {
+		for _, topic := range c.Topics {
+			s.ids[topic.Topic] = topic.TopicID
+		}
+	}
+	text, err := json.Marshal(response)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		s.t.Fatal(err)
+	}
+	s.normalize(fields, shown)
+	return layOut(fields)
+}
+
+// unsteady are the fields that say nothing about the broker's behaviour, or something else on every broker.
+var unsteady = []string{
+	"UnknownTags", "ThrottleMillis", "Version", "Port", "Documentation", "SupportedFeatures", "FinalizedFeatures",
+	"FinalizedFeaturesEpoch", "ZkMigrationReady",
+}
+
+// normalize drops what is unsteady, null or empty, and puts placeholders for names that are drawn at random.
+func (s *story) normalize(fields map[string]any, shown []string) {
+	for key, value := range fields {
+		switch value := value.(type) {
+		case map[string]any:
+			s.normalize(value, shown)
+		case []any:
+			fields[key] = s.normalizeList(key, value, shown)
+		case float64:
+			if key == "ProducerID" && value >= 0 && !s.producers[value] {
+				s.producers[value] = true
+				fields[key] = "fresh"
+			}
+		case string:
+			if key == "Host" || key == "ClusterID" && value != "" {
+				fields[key] = "the " + strings.ToLower(key)
+			}
+		}
+		if slices.Contains(unsteady, key) || fields[key] == nil || isEmptyList(fields[key]) {
+			delete(fields, key)
+		}
+	}
+}
+
+func isEmptyList(v any) bool {
+	list, is := v.([]any)
+	return is && len(list) == 0
+}
+
+func (s *story) normalizeList(key string, list []any, shown []string) any {
+	if key == "TopicID" {
+		return s.nameOf(list)
+	}
+	kept := []any{}
+	for _, element := range list {
+		fields, isMap := element.(map[string]any)
+		switch {
+		case isMap && key == "ApiKeys" && wire.Lookup(int16(fields["ApiKey"].(float64))) == nil:
+			continue // not served yet
+		case isMap && key == "Configs" && !slices.Contains(shown, fields["Name"].(string)):
+			continue
+		case isMap:
+			s.normalize(fields, shown)
+		}
+		kept = append(kept, element)
+	}
+	if key != "Replicas" && key != "ISR" {
+		slices.SortStableFunc(kept, func(a, b any) int { return strings.Compare(compact(a), compact(b)) })
+	}
+	return kept
+}
+
+// nameOf is the placeholder of a topic id.
+func (s *story) nameOf(list []any) any {
+	var id kafka.UUID
+	for i := range list {
+		id[i] = byte(list[i].(float64))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.ids)) {
+		if s.ids[name] == id && id != kafka.ZeroUUID {
+			return "$" + name
+		}
+	}
+	switch {
+	case id == kafka.ZeroUUID:
+		return nil
+	case id == kafka.UUID{0: id[0], 15: 1}:
+		return "#" + strconv.Itoa(int(id[0]))
+	}
+	return "a random id"
+}
+
+func compact(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// layOut writes the plain fields on a line, and each list of structures with a line for each of them.
+func layOut(fields map[string]any) string {
+	plain := map[string]any{}
+	var out strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		list, is := fields[key].([]any)
+		if !is {
+			plain[key] = fields[key]
+			continue
+		}
+		out.WriteString(key + ":\n")
+		for _, element := range list {
+			out.WriteString("  " + compact(element) + "\n")
+		}
+	}
+	return compact(plain) + "\n" + out.String()
+}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/kafka/wire"
+)
+
+// Goal: what may wait, or takes long, does not run on an event loop; what is quick does. Method: the table's Blocks,
+// asked about requests of each kind.
+func TestBlocks(t *testing.T) {
+	offsets := func(timestamps ...int64) kmsg.Request {
+		topic := kmsg.ListOffsetsRequestTopic{Topic: "t"}
+		for i, ts := range timestamps {
+			topic.Partitions = append(topic.Partitions,
+				kmsg.ListOffsetsRequestTopicPartition{Partition: int32(i), Timestamp: ts})
+		}
+		return &kmsg.ListOffsetsRequest{Topics: []kmsg.ListOffsetsRequestTopic{topic}}
+	}
+	epochs := func(n int) kmsg.Request {
+		partitions := make([]kmsg.OffsetForLeaderEpochRequestTopicPartition, n)
+		return &kmsg.OffsetForLeaderEpochRequest{
+			Topics: []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: partitions}},
+		}
+	}
+	describe := func(n int) kmsg.Request {
+		return &kmsg.DescribeConfigsRequest{Resources: make([]kmsg.DescribeConfigsRequestResource, n)}
+	}
+	cases := []struct {
+		name    string
+		key     int16
+		request kmsg.Request
+		want    bool
+	}{
+		{"the ends of a log are known", wire.KeyListOffsets, offsets(-1, -2, -4, -5, -6), false},
+		{"a time is searched", wire.KeyListOffsets, offsets(-1, 1000), true},
+		{"the largest timestamp is searched", wire.KeyListOffsets, offsets(-3), true},
+		{"a thousand ends", wire.KeyListOffsets, offsets(repeated(inlineMax, -1)...), false},
+		{"more than a thousand ends", wire.KeyListOffsets, offsets(repeated(inlineMax+1, -1)...), true},
+		{"a thousand epochs", wire.KeyOffsetForLeaderEpoch, epochs(inlineMax), false},
+		{"more than a thousand epochs", wire.KeyOffsetForLeaderEpoch, epochs(inlineMax + 1), true},
+		{"the settings of a topic", wire.KeyDescribeConfigs, describe(1), false},
+		{"the settings of many topics", wire.KeyDescribeConfigs, describe(describeInlineMax + 1), true},
+		{"creating topics", wire.KeyCreateTopics, &kmsg.CreateTopicsRequest{}, true},
+		{"deleting topics", wire.KeyDeleteTopics, &kmsg.DeleteTopicsRequest{}, true},
+		{"a producer id", wire.KeyInitProducerID, &kmsg.InitProducerIDRequest{}, true},
+	}
+	for _, c := range cases {
+		if got := HandlerOf(c.key).Blocks(nil, c.request); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	for _, key := range []int16{wire.KeyApiVersions, wire.KeyDescribeCluster} {
+		if HandlerOf(key).Blocks != nil {
+			t.Errorf("%s never waits", wire.Name(key))
+		}
+	}
+}
+
+func repeated(n int, value int64) (list []int64) {
+	for range n {
+		list = append(list, value)
+	}
+	return list
+}
+
+// Goal: every API of the version table has a handler, and no other. Method: both tables against each other.
+func TestTableServesTheVersionTable(t *testing.T) {
+	for key := range int16(len(byKey)) {
+		row, handler := wire.Lookup(key), HandlerOf(key)
+		if (row == nil) != (handler == nil) {
+			t.Errorf("key %d is in one table only", key)
+		}
+		if handler != nil && (handler.Hot == nil) == (handler.Answer == nil) {
+			t.Errorf("key %d needs exactly one handler", key)
+		}
+	}
+	for _, key := range []int16{-1, -32768, int16(len(byKey)), 32767} {
+		if HandlerOf(key) != nil {
+			t.Error("a handler of key " + strconv.Itoa(int(key)))
+		}
+	}
+}

@@ -1,0 +1,370 @@
+package broker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/internal/vfs"
+	"spate/kafka"
+)
+
+func (c *client) readAll(topic string, partition int32) []string {
+	c.t.Helper()
+	var all []string
+	for {
+		r := fetchRequest(12, topic, kafka.ZeroUUID, partition, int64(len(all)))
+		r.MaxWaitMillis = 0
+		got := fetchOne(c, r)
+		if got.Error != "" {
+			c.t.Fatalf("%s-%d at %d: %s", topic, partition, len(all), got.Error)
+		}
+		if len(got.Values) == 0 {
+			return all
+		}
+		all = append(all, got.Values...)
+	}
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	n := startNode(t)
+	id := n.createTopic("orders", 2, "retention.ms=12345678")
+	var want [2][]string
+	for round := range 3 {
+		c := n.client()
+		for i := range 20 {
+			p := i % 2
+			v := fmt.Sprint(round, "/", i)
+			if base := c.produce("orders", int32(p), v); base != int64(len(want[p])) {
+				t.Fatalf("offset %d, want %d", base, len(want[p]))
+			}
+			want[p] = append(want[p], v)
+		}
+		cluster := n.ClusterID()
+		n.restart()
+		c = n.client()
+		for p := range want {
+			if diff := cmp.Diff(want[p], c.readAll("orders", int32(p))); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		if n.ClusterID() != cluster || n.replicas.TopicNamed("orders").ID != id {
+			t.Fatal("the cluster or the topic has another id")
+		}
+	}
+	if got := n.replicas.TopicNamed("orders").Partition(0).View().Log.Config().RetentionAge; got != 12345678*time.Millisecond {
+		t.Errorf("the topic's settings are lost: %v", got)
+	}
+}
+
+// Producers with acks=all write while the power goes: what was acknowledged is there afterwards, in its place, and
+// nothing is there that was not sent.
+func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 7))
+			disk := vfs.NewMem()
+			n := startNode(t, on(disk, "/a,/b"))
+			n.createTopic("orders", 4, "segment.bytes=1048576")
+			acked := cutWhileProducing(n, 20+random.IntN(300))
+			after := startNode(t, on(disk.CrashClone(random), "/a,/b"))
+			n.stop()
+			c := after.client()
+			for p := range int32(4) {
+				got := c.readAll("orders", p)
+				for offset, value := range acked[p] {
+					if offset >= int64(len(got)) || got[offset] != value {
+						t.Fatalf("partition %d: offset %d was acknowledged and is not there (%d records are)",
+							p, offset, len(got))
+					}
+				}
+				for _, v := range got {
+					if !strings.HasPrefix(v, "value ") {
+						t.Fatalf("nobody sent %q", v)
+					}
+				}
+			}
+		})
+	}
+}
+
+// cutWhileProducing has four clients produce, and returns when so many requests are acknowledged while more are under
+// way: what was acknowledged up to then, by partition and offset.
+func cutWhileProducing(n *node, requests int) [4]map[int64]string {
+	var (
+		mu      sync.Mutex
+		acked   [4]map[int64]string
+		count   atomic.Int64
+		clients sync.WaitGroup
+		enough  = make(chan struct{})
+	)
+	for p := range acked {
+		acked[p] = map[int64]string{}
+		c := n.client()
+		clients.Go(func() {
+			for i := 0; ; i++ {
+				value := fmt.Sprint("value ", p, " ", i, strings.Repeat(".", i%5000))
+				r := produceRequest(9, -1, "orders", kafka.ZeroUUID, int32(p), batch(value))
+				if _, err := c.conn.Write(c.formatter.AppendRequest(nil, r, int32(i+1))); err != nil {
+					return
+				}
+				response, err := c.tryReceive(r)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				acked[p][response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].BaseOffset] = value
+				mu.Unlock()
+				if count.Add(1) == int64(requests) {
+					close(enough)
+				}
+			}
+		})
+		n.t.Cleanup(clients.Wait)
+	}
+	<-enough
+	mu.Lock()
+	defer mu.Unlock()
+	var copies [4]map[int64]string
+	for p := range acked {
+		copies[p] = map[int64]string{}
+		for offset, value := range acked[p] {
+			copies[p][offset] = value
+		}
+	}
+	return copies
+}
+
+func TestFullDiskRefusesWritesServesReadsAndRecovers(t *testing.T) {
+	disk := vfs.NewMem()
+	n := startNode(t, on(disk, "/a"))
+	n.createTopic("orders", 1)
+	c := n.client()
+	value := strings.Repeat("x", 100_000)
+	c.produce("orders", 0, value)
+	disk.SetCapacity(disk.UsedBytes() + 1_000_000)
+	acked := 1
+	refused := false
+	for range 40 {
+		got := produceOne(c, produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, batch(value)))
+		if got.Error == "" {
+			acked++
+			continue
+		}
+		if got.Error != "KAFKA_STORAGE_ERROR" {
+			t.Fatalf("answered %s", got.Error)
+		}
+		refused = true
+	}
+	if !refused || acked < 2 {
+		t.Fatalf("%d acknowledged, refused: %v", acked, refused)
+	}
+	if got := len(c.readAll("orders", 0)); got != acked {
+		t.Fatalf("%d records are read, %d were acknowledged", got, acked)
+	}
+	disk.SetCapacity(1 << 30)
+	if base := c.produce("orders", 0, value); base != int64(acked) {
+		t.Fatalf("with room again the next offset is %d, want %d", base, acked)
+	}
+	n.restart()
+	if got := len(n.client().readAll("orders", 0)); got != acked+1 {
+		t.Fatalf("%d records after the restart, want %d", got, acked+1)
+	}
+}
+
+// sickDisk fails, or delays, operations below a directory while it is told to.
+type sickDisk struct {
+	vfs.FS
+	below atomic.Pointer[string]
+	kind  vfs.OpKind
+	err   error
+	delay time.Duration
+}
+
+func newSickDisk(disk vfs.FS, kind vfs.OpKind) *sickDisk {
+	s := &sickDisk{kind: kind}
+	s.FS = vfs.NewFault(disk, func(op vfs.Op) error {
+		below := s.below.Load()
+		if below == nil || op.Kind != s.kind || !strings.Contains(op.Name, *below) || !strings.HasSuffix(op.Name, ".log") {
+			return nil
+		}
+		if s.delay > 0 {
+			<-time.After(s.delay)
+		}
+		return s.err
+	})
+	return s
+}
+
+// twoDirs starts a node over two directories with a topic that has a partition in each, and tells which is in /b.
+func twoDirs(t *testing.T, disk vfs.FS, options ...nodeOption) (n *node, inA, inB int32) {
+	n = startNode(t, append(options, on(disk, "/a,/b"))...)
+	n.createTopic("orders", 2)
+	dirs := make([]string, 2)
+	for p := range dirs {
+		dirs[p] = n.replicas.TopicNamed("orders").Partition(kafka.PartitionIndex(p)).View().Log.Dir().Path()
+	}
+	inA, inB = int32(slices.Index(dirs, "/a")), int32(slices.Index(dirs, "/b"))
+	if inA < 0 || inB < 0 {
+		t.Fatalf("the partitions are in %v", dirs)
+	}
+	return n, inA, inB
+}
+
+func TestFailedLogDirTakesItsPartitionsOffline(t *testing.T) {
+	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpDatasync} {
+		t.Run(string(kind), func(t *testing.T) {
+			disk := newSickDisk(vfs.NewMem(), kind)
+			disk.err = syscall.EIO
+			n, inA, inB := twoDirs(t, disk)
+			c := n.client()
+			c.produce("orders", inA, "a")
+			c.produce("orders", inB, "b")
+			waiting := n.client()
+			f := fetchRequest(12, "orders", kafka.ZeroUUID, inB, 1)
+			f.MaxWaitMillis = 60_000
+			waiting.send(f)
+			eventually(t, "the fetch waits", func() bool { return n.node.Fetches.Len() == 1 })
+			below := "/b/"
+			disk.below.Store(&below)
+			offline := func(a answered) {
+				t.Helper()
+				if a.Error != "KAFKA_STORAGE_ERROR" {
+					t.Fatalf("answered %q", a.Error)
+				}
+			}
+			offline(produceOne(c, produceRequest(9, -1, "orders", kafka.ZeroUUID, inB, batch("c"))))
+			disk.below.Store(nil) // the disk is well again, and not trusted any more
+			offline(produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("d"))))
+			if p := waiting.receive(f).(*kmsg.FetchResponse).Topics[0].Partitions[0]; p.ErrorCode != kafka.KafkaStorageError.Code {
+				t.Fatalf("who waits is told %v", kafka.ErrorOf(p.ErrorCode))
+			}
+			c.produce("orders", inA, "e")
+			if got := c.readAll("orders", inA); !slices.Equal(got, []string{"a", "e"}) {
+				t.Fatalf("the healthy directory gives %q", got)
+			}
+			if !strings.Contains(n.log.String(), "a log directory is offline") {
+				t.Error("the log does not say so")
+			}
+			n.createTopic("later", 3)
+			for p := range int32(3) {
+				c.produce("later", p, "x") // all are in the directory that is left
+			}
+			n.restart()
+			c = n.client()
+			if got := c.readAll("orders", inB); len(got) == 0 || got[0] != "b" {
+				t.Fatalf("after the restart: %q", got)
+			}
+		})
+	}
+}
+
+func TestBrokerWithoutAnyLogDirIsDone(t *testing.T) {
+	disk := newSickDisk(vfs.NewMem(), vfs.OpWrite)
+	disk.err = syscall.EIO
+	n, _, _ := twoDirs(t, disk)
+	c := n.client()
+	for _, dir := range []string{"/a/orders", "/b/orders"} {
+		select {
+		case <-n.Failed():
+			t.Fatal("one directory is left")
+		default:
+		}
+		disk.below.Store(&dir)
+		for p := range int32(2) {
+			produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, p, batch("x")))
+		}
+	}
+	select {
+	case <-n.Failed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the broker goes on without a log directory")
+	}
+	if n.Failure() == nil || n.NodeID() != 1 {
+		t.Error("no reason is given")
+	}
+}
+
+// A directory that cannot be opened at the start: its partitions are unavailable, not empty, and come back with it.
+func TestLogDirThatIsMissingAtStart(t *testing.T) {
+	mem := vfs.NewMem()
+	var sick atomic.Bool
+	disk := vfs.NewFault(mem, func(op vfs.Op) error {
+		if sick.Load() && strings.HasPrefix(op.Name, "/b") {
+			return &vfs.ShortWrite{Err: syscall.EIO}
+		}
+		return nil
+	})
+	n, inA, inB := twoDirs(t, disk)
+	c := n.client()
+	c.produce("orders", inA, "a")
+	c.produce("orders", inB, "b")
+	n.stop()
+	sick.Store(true)
+	n.start()
+	c = n.client()
+	if got := c.readAll("orders", inA); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("%q", got)
+	}
+	if got := produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("x"))); got.Error != "KAFKA_STORAGE_ERROR" {
+		t.Fatalf("answered %q", got.Error)
+	}
+	if got := fetchOne(c, fetchRequest(12, "orders", kafka.ZeroUUID, inB, 0)); got.Error != "KAFKA_STORAGE_ERROR" {
+		t.Fatalf("answered %q", got.Error)
+	}
+	n.stop()
+	sick.Store(false)
+	n.start()
+	if got := n.client().readAll("orders", inB); !slices.Equal(got, []string{"b"}) {
+		t.Fatalf("%q", got)
+	}
+}
+
+// While one disk takes its time for every write, clients of another disk on the same loop are served as ever, and the
+// appends to the slow one keep their order.
+func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {
+	disk := newSickDisk(vfs.NewMem(), vfs.OpWrite)
+	disk.delay = 150 * time.Millisecond
+	n, inA, inB := twoDirs(t, disk, with("num.network.threads=1"))
+	slow, fast := n.client(), n.client()
+	slow.produce("orders", inB, "0")
+	below := "/b/orders"
+	disk.below.Store(&below)
+	slow.produce("orders", inB, "1") // it marks the directory as slow
+	const count = 6
+	both := produceRequest(9, -1, "orders", kafka.ZeroUUID, inB, batch("x"))
+	both.Topics[0].Partitions = append(both.Topics[0].Partitions,
+		kmsg.ProduceRequestTopicPartition{Partition: inA, Records: batch("y")})
+	for range count {
+		slow.send(both)
+	}
+	worst := time.Duration(0)
+	for range 200 {
+		began := time.Now()
+		fast.produce("orders", inA, "z")
+		worst = max(worst, time.Since(began))
+	}
+	if worst > 120*time.Millisecond {
+		t.Errorf("a client of the healthy disk waited for %v", worst)
+	}
+	for i := range count {
+		response := slow.receive(both).(*kmsg.ProduceResponse)
+		for _, p := range response.Topics[0].Partitions {
+			if p.ErrorCode != 0 || p.Partition == inB && p.BaseOffset != int64(2+i) {
+				t.Fatalf("request %d: %+v", i, p)
+			}
+		}
+	}
+	if got := slow.readAll("orders", inB); len(got) != 2+count {
+		t.Fatalf("%d records", len(got))
+	}
+}

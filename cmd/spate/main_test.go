@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"spate/internal/proc"
+)
+
+// binary is the real program, built once for all tests of this package.
+var binary string
+
+// TestMain builds the binary and has package proc start it.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "spate-cmd")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "spate")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version=v0-test", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	code := 1
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	} else if err := os.Setenv("SPATE_BIN", binary); err == nil {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// patience bounds every command that a test runs.
+const patience = 30 * time.Second
+
+// result is what a command did.
+type result struct {
+	code     int
+	out, err string
+}
+
+// spate runs the binary to its end.
+func spate(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	return spateIn(t, "", nil, stdin, args...)
+}
+
+// spateIn runs the binary in a directory with more environment variables.
+func spateIn(t *testing.T, dir string, environ []string, stdin string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	var out, stderr bytes.Buffer
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), environ...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v: %v", args, err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%v: no end after %v\n%s%s", args, patience, &out, &stderr)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
+}
+
+// must runs a command that has to succeed, and gives its output.
+func must(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	r := spate(t, stdin, args...)
+	if r.code != 0 {
+		t.Fatalf("%v: status %d\n%s%s", args, r.code, r.out, r.err)
+	}
+	return r.out
+}
+
+// startBroker runs a broker for the time of the test.
+func startBroker(t *testing.T, set map[string]string) (*proc.Broker, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	b, err := proc.Start(proc.Options{DataDir: dir, Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-b.Exited():
+		default:
+			if err := b.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return b, dir
+}
+
+// TestUsage: what is wrong with the command line is told in one line, with status 2, and help is no error.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string // in standard error, or in standard output where the status is 0
+	}{
+		{[]string{"--help"}, 0, "spate broker"},
+		{[]string{}, 0, "Available Commands"},
+		{[]string{"broker", "--help"}, 0, "ready node.id=1"},
+		{[]string{"version"}, 0, "spate v0-test go1."},
+		{[]string{"brokr"}, 2, `unknown command "brokr" for "spate"`},
+		{[]string{"broker", "extra"}, 2, `unknown command "extra" for "spate broker"`},
+		{[]string{"broker", "--sett", "a=b"}, 2, `unknown flag: --sett; "spate broker --help" lists the flags`},
+		{[]string{"topic", "create"}, 2, "requires at least 1 arg"},
+		{[]string{"topic", "create", "x", "--partitions", "many"}, 2, `invalid argument "many"`},
+		{[]string{"topic", "create", "x", "--config", "nothing"}, 2, `--config "nothing": must be name=value`},
+		{[]string{"topic", "list", "--output", "xml"}, 2, `--output "xml": must be text or json`},
+		{[]string{"produce"}, 2, "accepts between 1 and 2 arg(s)"},
+		{[]string{"produce", "x", "--acks", "2"}, 2, `--acks "2": must be all, 1 or 0`},
+		{[]string{"produce", "x", "--compression", "rar"}, 2, `--compression "rar": must be none, gzip`},
+		{[]string{"produce", "x", "--header", "h"}, 2, `--header "h": must be key=value`},
+		{[]string{"produce", "x", "--key-separator", `\`}, 2, `--key-separator "\\": a backslash begins an escape`},
+		{[]string{"consume", "x", "--from", "tomorrow"}, 2, `--from "tomorrow": must be earliest, latest`},
+		{[]string{"consume", "x", "--print", "colour"}, 2, `--print "colour": must be of topic, partition`},
+		{[]string{"consume", "x", "--format", "%q"}, 2, `--format "%q": `},
+		{[]string{"consume", "x", "--format", "%v", "--print", "key"}, 2, "--format stands alone"},
+		{[]string{"dump"}, 2, "requires at least 1 arg"},
+		{[]string{"dump", "x", "--output", "xml"}, 2, `--output "xml": must be text or json`},
+		{[]string{"verify", "x", "--output", "xml"}, 2, `--output "xml": must be text or json`},
+	} {
+		r := spate(t, "", c.args...)
+		text := r.err
+		if c.code == 0 {
+			text = r.out
+		}
+		if r.code != c.code || !strings.Contains(text, c.want) {
+			t.Errorf("%q: status %d, want %d with %q\n%s%s", c.args, r.code, c.code, c.want, r.out, r.err)
+		}
+		if c.code != 0 && (strings.Count(r.err, "\n") != 1 || r.out != "") {
+			t.Errorf("%q: not one line:\n%s%s", c.args, r.out, r.err)
+		}
+	}
+}
+
+// TestUnreachable: the line says why, and what to do.
+func TestUnreachable(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // closed at once: nobody listens there
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	r := spate(t, "", "topic", "list", "--bootstrap-server", address)
+	want := "spate: no broker answers at " + address + ": connection refused; start a broker with \"spate broker\", " +
+		"or name another with --bootstrap-server\n"
+	if r.code != 1 || r.err != want {
+		t.Errorf("status %d, %s", r.code, r.err)
+	}
+}
+
+// readyPattern is the CLI contract for a broker with one listener.
+var readyPattern = regexp.MustCompile(
+	`^ready node\.id=(\d+) listeners=PLAINTEXT://(127\.0\.0\.1:\d+) pid=(\d+) startup_ms=\d+\n$`)

@@ -1,0 +1,6 @@
+//go:build race
+
+package partition
+
+// raceEnabled says that every step costs ten times as much.
+const raceEnabled = true
