@@ -105,7 +105,8 @@ func TestProduceHandlerDoesNotAllocate(t *testing.T) {
 			name          string
 			version, acks int16
 		}{
-			{"acks all by name", 9, -1}, {"acks all by id", 13, -1}, {"acks 1", 12, 1}, {"acks 0", 8, 0}, {"version 3", 3, -1},
+			{"acks all by name", 9, -1}, {"acks all by id", 13, -1}, {"acks 1", 12, 1}, {"acks 0", 8, 0},
+			{"version 3", 3, -1},
 		} {
 			t.Run(durability+" "+test.name, func(t *testing.T) {
 				r := produceRequest(test.version, test.acks, "orders", id, 0, batch("a", "b"))

@@ -43,6 +43,7 @@ type Broker struct {
 	server    *netpoll.Server
 	listeners []Listener
 	epoch     kafka.BrokerEpoch // of this process, from its registration
+	closings  closings
 
 	failOnce sync.Once
 	failure  error         // set before failed is closed

@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -34,12 +33,12 @@ func (f front) Open(c netpoll.Conn) error {
 // Closed is the end of a connection: what waits for it waits no more.
 func (f front) Closed(c netpoll.Conn, reason error) {
 	c.Context().(*connection).pending.Cancel()
-	level := slog.LevelWarn
+	b := f.broker
 	if isOrdinary(reason) {
-		level = slog.LevelDebug
+		b.env.Log.Debug("connection closed", "remote", c.RemoteAddr().String(), "reason", reason)
+		return
 	}
-	f.broker.env.Log.Log(f.broker.ctx, level, "connection closed", "remote", c.RemoteAddr().String(), "listener", c.Listener(),
-		"reason", reason)
+	b.closings.note(b.env.Log, b.env.Clock.Now(), c, reason)
 }
 
 // isOrdinary tells a connection's usual end from one that an operator may want to know of.

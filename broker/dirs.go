@@ -24,7 +24,9 @@ type dirs struct {
 
 // openDirs locks and opens the log directories. One whose disk fails is left out, as it would be when it failed later;
 // one that another process holds, or that belongs to another node or cluster, ends the start.
-func openDirs(env Env, c *config.Config, registry *metrics.Registry, onFail func(*partition.LogDir, error)) (*dirs, string, error) {
+func openDirs(
+	env Env, c *config.Config, registry *metrics.Registry, onFail func(*partition.LogDir, error),
+) (*dirs, string, error) {
 	paths := c.LogDirs()
 	metadataPath := c.MetadataLogDir()
 	all := paths

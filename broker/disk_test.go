@@ -61,7 +61,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 			t.Fatal("the cluster or the topic has another id")
 		}
 	}
-	if got := n.replicas.TopicNamed("orders").Partition(0).View().Log.Config().RetentionAge; got != 12345678*time.Millisecond {
+	settings := n.replicas.TopicNamed("orders").Partition(0).View().Log.Config()
+	if got := settings.RetentionAge; got != 12345678*time.Millisecond {
 		t.Errorf("the topic's settings are lost: %v", got)
 	}
 }
@@ -194,7 +195,10 @@ func newSickDisk(disk vfs.FS, kind vfs.OpKind) *sickDisk {
 	s := &sickDisk{kind: kind}
 	s.FS = vfs.NewFault(disk, func(op vfs.Op) error {
 		below := s.below.Load()
-		if below == nil || op.Kind != s.kind || !strings.Contains(op.Name, *below) || !strings.HasSuffix(op.Name, ".log") {
+		if below == nil || op.Kind != s.kind || !strings.Contains(op.Name, *below) {
+			return nil
+		}
+		if !strings.HasSuffix(op.Name, ".log") {
 			return nil
 		}
 		if s.delay > 0 {
@@ -245,7 +249,8 @@ func TestFailedLogDirTakesItsPartitionsOffline(t *testing.T) {
 			offline(produceOne(c, produceRequest(9, -1, "orders", kafka.ZeroUUID, inB, batch("c"))))
 			disk.below.Store(nil) // the disk is well again, and not trusted any more
 			offline(produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("d"))))
-			if p := waiting.receive(f).(*kmsg.FetchResponse).Topics[0].Partitions[0]; p.ErrorCode != kafka.KafkaStorageError.Code {
+			p := waiting.receive(f).(*kmsg.FetchResponse).Topics[0].Partitions[0]
+			if p.ErrorCode != kafka.KafkaStorageError.Code {
 				t.Fatalf("who waits is told %v", kafka.ErrorOf(p.ErrorCode))
 			}
 			c.produce("orders", inA, "e")
@@ -315,8 +320,9 @@ func TestLogDirThatIsMissingAtStart(t *testing.T) {
 	if got := c.readAll("orders", inA); !slices.Equal(got, []string{"a"}) {
 		t.Fatalf("%q", got)
 	}
-	if got := produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("x"))); got.Error != "KAFKA_STORAGE_ERROR" {
-		t.Fatalf("answered %q", got.Error)
+	refused := produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("x")))
+	if refused.Error != "KAFKA_STORAGE_ERROR" {
+		t.Fatalf("answered %q", refused.Error)
 	}
 	if got := fetchOne(c, fetchRequest(12, "orders", kafka.ZeroUUID, inB, 0)); got.Error != "KAFKA_STORAGE_ERROR" {
 		t.Fatalf("answered %q", got.Error)

@@ -136,7 +136,8 @@ func TestFetchRefusals(t *testing.T) {
 	}{
 		{"past the end", at(100), with(kafka.OffsetOutOfRange)},
 		{"before the start", at(-3), with(kafka.OffsetOutOfRange)},
-		{"a topic that does not exist", fetchRequest(12, "nope", kafka.ZeroUUID, 0, 0), unknown(kafka.UnknownTopicOrPartition)},
+		{"a topic that does not exist", fetchRequest(12, "nope", kafka.ZeroUUID, 0, 0),
+			unknown(kafka.UnknownTopicOrPartition)},
 		{"a topic id that does not exist", fetchRequest(13, "", kafka.UUID{1}, 0, 0), unknown(kafka.UnknownTopicID)},
 		{"a partition that does not exist", fetchRequest(13, "", id, 5, 0), unknown(kafka.UnknownTopicOrPartition)},
 		{"a newer leader epoch", at(0, current(epoch+1)), with(kafka.UnknownLeaderEpoch)},
@@ -177,7 +178,8 @@ func TestFencedEpochNamesTheLeader(t *testing.T) {
 	})
 	response := ask[*kmsg.FetchResponse](c, r)
 	p := response.Topics[0].Partitions[0]
-	if p.ErrorCode != kafka.FencedLeaderEpoch.Code || p.CurrentLeader.LeaderID != 1 || p.CurrentLeader.LeaderEpoch != epoch {
+	hint := p.CurrentLeader
+	if p.ErrorCode != kafka.FencedLeaderEpoch.Code || hint.LeaderID != 1 || hint.LeaderEpoch != epoch {
 		t.Fatalf("%+v", p)
 	}
 	if len(response.Brokers) != 1 || response.Brokers[0].Port != int32(n.Listeners()[0].AdvertisedPort) {
@@ -326,14 +328,12 @@ func TestReadCommitted(t *testing.T) {
 	c := n.client()
 	r := n.replicas.TopicNamed("orders").Partition(0)
 	write := func(producer int64, sequence int, values ...string) {
-		n.append(r, batchOf(record.BuilderOptions{
-			Producer: &record.Producer{ID: kafka.ProducerID(producer), Sequence: kafka.Sequence(sequence)}, Transactional: true,
-		}, values...))
+		p := &record.Producer{ID: kafka.ProducerID(producer), Sequence: kafka.Sequence(sequence)}
+		n.append(r, batchOf(record.BuilderOptions{Producer: p, Transactional: true}, values...))
 	}
 	mark := func(producer int64, kind record.ControlType) {
-		b := record.NewBuilder(record.BuilderOptions{
-			Producer: &record.Producer{ID: kafka.ProducerID(producer), Sequence: -1}, Transactional: true, Control: true,
-		})
+		p := &record.Producer{ID: kafka.ProducerID(producer), Sequence: kafka.NoSequence}
+		b := record.NewBuilder(record.BuilderOptions{Producer: p, Transactional: true, Control: true})
 		b.AppendEndTxnMarker(kafka.Timestamp(time.Now().UnixMilli()), kind, 0)
 		built, err := b.Build()
 		if err != nil {
@@ -361,7 +361,9 @@ func TestReadCommitted(t *testing.T) {
 	}
 	mark(2, record.ControlAbort)
 	got = fetch(0)
-	expectFetched(t, got, fetched{HW: 5, LSO: 5, Values: got.Values, Aborted: []aborted{{ProducerID: 2, FirstOffset: 1}}})
+	expectFetched(t, got, fetched{
+		HW: 5, LSO: 5, Values: got.Values, Aborted: []aborted{{ProducerID: 2, FirstOffset: 1}},
+	})
 	if uncommitted := fetchOne(c, fetchRequest(12, "orders", kafka.ZeroUUID, 0, 0)); uncommitted.Aborted != nil {
 		t.Fatal("a reader of everything is told of aborted transactions")
 	}

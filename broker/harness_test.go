@@ -247,7 +247,9 @@ func batchOf(o record.BuilderOptions, values ...string) []byte {
 }
 
 // produceRequest asks to append records to one partition, by name or, from version 13 on, by id.
-func produceRequest(version, acks int16, topic string, id kafka.UUID, partition int32, records []byte) *kmsg.ProduceRequest {
+func produceRequest(
+	version, acks int16, topic string, id kafka.UUID, partition int32, records []byte,
+) *kmsg.ProduceRequest {
 	r := kmsg.NewPtrProduceRequest()
 	r.SetVersion(version)
 	r.Acks = acks
@@ -334,7 +336,8 @@ func eventually(t testing.TB, what string, condition func() bool) {
 // deleteTopic removes a topic.
 func (n *node) deleteTopic(name string) {
 	n.t.Helper()
-	reply, err := n.metadata.Submit(context.Background(), controller.DeleteTopics{Topics: []controller.TopicRef{{Name: &name}}})
+	cmd := controller.DeleteTopics{Topics: []controller.TopicRef{{Name: &name}}}
+	reply, err := n.metadata.Submit(context.Background(), cmd)
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -63,7 +63,8 @@ func TestHostileFrames(t *testing.T) {
 		{"a client id longer than the frame", frameOf(append(header(3, 0)[:8], 0x7f, 0xff))},
 		{"no body", frameOf(header(0, 3))},
 		{"an array of 2 billion topics", frameOf(append(header(3, 1), 0x7f, 0xff, 0xff, 0xff))},
-		{"a compact array of 4 billion topics", frameOf(append(flexible, 0, 0, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f))},
+		{"a compact array of 4 billion topics",
+			frameOf(append(flexible, 0, 0, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f))},
 		{"a varint without end", frameOf(append(flexible, bytes.Repeat([]byte{0xff}, 20)...))},
 		{"produce with a record count of 2 billion", frameOf(append(header(0, 3),
 			0xff, 0xff, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 'x', 0x7f, 0xff, 0xff, 0xff))},
@@ -168,7 +169,8 @@ func TestHostileBatches(t *testing.T) {
 		{"a last offset delta that is not the count", resealed(put32(lastDelta, 7)), kafka.InvalidRecord},
 		{"a negative last offset delta", resealed(put32(lastDelta, -1)), kafka.InvalidRecord},
 		{"a codec that does not exist", resealed(func(b record.Batch) { b[attributes+1] |= 7 }), nil},
-		{"a record longer than the batch", resealed(func(b record.Batch) { b[firstRecord] = 0x7e }), kafka.InvalidRecord},
+		{"a record longer than the batch", resealed(func(b record.Batch) { b[firstRecord] = 0x7e }),
+			kafka.InvalidRecord},
 		{"a negative record length", resealed(func(b record.Batch) { b[firstRecord] = 0x01 }), kafka.InvalidRecord},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -203,7 +203,8 @@ func (b *Broker) register() error {
 		cmd.Rack = &rack
 	}
 	for _, l := range b.listeners {
-		cmd.Endpoints = append(cmd.Endpoints, record.Endpoint{Name: l.Name, Host: l.AdvertisedHost, Port: l.AdvertisedPort})
+		e := record.Endpoint{Name: l.Name, Host: l.AdvertisedHost, Port: l.AdvertisedPort}
+		cmd.Endpoints = append(cmd.Endpoints, e)
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, registerTimeout)
 	defer cancel()

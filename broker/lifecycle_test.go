@@ -36,8 +36,8 @@ func TestSeveralListenersAreAdvertisedByName(t *testing.T) {
 	}{{"127.0.0.1", int32(n.Listeners()[0].Address.Port())}, {"broker.example.com", 19092}} {
 		l := n.Listeners()[i]
 		response := ask[*kmsg.MetadataResponse](dial(t, l.Address.String()), kmsg.NewPtrMetadataRequest())
-		if len(response.Brokers) != 1 || response.Brokers[0].Host != want.host || response.Brokers[0].Port != want.port {
-			t.Errorf("%s: %+v, want %+v", l.Name, response.Brokers, want)
+		if b := response.Brokers; len(b) != 1 || b[0].Host != want.host || b[0].Port != want.port {
+			t.Errorf("%s: %+v, want %+v", l.Name, b, want)
 		}
 		if int32(l.AdvertisedPort) != want.port || l.AdvertisedHost != want.host || l.Protocol != "PLAINTEXT" {
 			t.Errorf("%+v", l)
@@ -88,8 +88,8 @@ func TestStartIsRefused(t *testing.T) {
 	n.stillServes()
 }
 
-// Whichever operation of the disk fails while a broker starts and ends: it starts all the same or says why not, leaves no
-// goroutine behind, and what was acknowledged before is there when the disk is well again.
+// Whichever operation of the disk fails while a broker starts and ends: it starts all the same or says why not, leaves
+// no goroutine behind, and what was acknowledged before is there when the disk is well again.
 func TestStartAndEndWithAFailingDisk(t *testing.T) {
 	mem := vfs.NewMem()
 	n := startNode(t, on(mem, "/a,/b"))
@@ -215,8 +215,8 @@ func TestMetrics(t *testing.T) {
 		return n
 	}
 	for name, want := range map[metrics.Name]float64{
-		metrics.PartitionHW: 2, metrics.PartitionEnd: 2, metrics.PartitionStart: 0, metrics.Topics: 1, metrics.Partitions: 1,
-		metrics.Connections: 1, metrics.Delayed: 0, metrics.FetchSessions: 0,
+		metrics.PartitionHW: 2, metrics.PartitionEnd: 2, metrics.PartitionStart: 0, metrics.Topics: 1,
+		metrics.Partitions: 1, metrics.Connections: 1, metrics.Delayed: 0, metrics.FetchSessions: 0,
 	} {
 		if got := level(name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
@@ -273,7 +273,8 @@ func turmoilWriter(n *node, i int, running func() bool) {
 		}
 		r := produceRequest(9, acks, "stays", kafka.ZeroUUID, int32(round%3), batch(strings.Repeat("v", 1+round%3000)))
 		if round%5 == 0 {
-			r.Topics = append(r.Topics, produceRequest(9, acks, "comes-and-goes", kafka.ZeroUUID, 0, batch("x")).Topics...)
+			other := produceRequest(9, acks, "comes-and-goes", kafka.ZeroUUID, 0, batch("x"))
+			r.Topics = append(r.Topics, other.Topics...)
 		}
 		response := ask[*kmsg.ProduceResponse](c, r)
 		if code := response.Topics[0].Partitions[0].ErrorCode; code != 0 {

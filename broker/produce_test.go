@@ -109,6 +109,9 @@ func TestProduceRefusals(t *testing.T) {
 	}
 	started := none
 	started.LogStart = 0
+	byID := func(id kafka.UUID, partition int32) *kmsg.ProduceRequest {
+		return produceRequest(13, 1, "", id, partition, good)
+	}
 	byName := func(acks int16, topic string, partition int32, records []byte) *kmsg.ProduceRequest {
 		return produceRequest(12, acks, topic, kafka.ZeroUUID, partition, records)
 	}
@@ -118,21 +121,24 @@ func TestProduceRefusals(t *testing.T) {
 		want    answered
 	}{
 		{"a topic that does not exist", byName(1, "nope", 0, good), with(none, kafka.UnknownTopicOrPartition)},
-		{"a topic id that does not exist", produceRequest(13, 1, "", kafka.UUID{1}, 0, good), with(none, kafka.UnknownTopicID)},
-		{"no topic id", produceRequest(13, 1, "", kafka.ZeroUUID, 0, good), with(none, kafka.UnknownTopicID)},
-		{"a partition that does not exist", produceRequest(13, 1, "", id, 1, good), with(none, kafka.UnknownTopicOrPartition)},
+		{"a topic id that does not exist", byID(kafka.UUID{1}, 0), with(none, kafka.UnknownTopicID)},
+		{"no topic id", byID(kafka.ZeroUUID, 0), with(none, kafka.UnknownTopicID)},
+		{"a partition that does not exist", byID(id, 1), with(none, kafka.UnknownTopicOrPartition)},
 		{"a negative partition", byName(1, "orders", -1, good), with(none, kafka.UnknownTopicOrPartition)},
 		{"an internal topic", byName(1, "__consumer_offsets", 0, good), with(none, kafka.InvalidTopicException)},
 		{"acks 2", byName(2, "orders", 0, good), with(none, kafka.InvalidRequiredAcks)},
 		{"acks -2", byName(-2, "orders", 0, good), with(none, kafka.InvalidRequiredAcks)},
-		{"acks 5 for a topic that does not exist", byName(5, "nope", 0, good), with(none, kafka.UnknownTopicOrPartition)},
+		{"acks 5 for a topic that does not exist", byName(5, "nope", 0, good),
+			with(none, kafka.UnknownTopicOrPartition)},
 		{"no records", byName(1, "orders", 0, nil), with(none, kafka.InvalidRecord)},
 		{"empty records", byName(1, "orders", 0, []byte{}), with(none, kafka.InvalidRecord)},
 		{"two batches", byName(1, "orders", 0, append(batch("a"), batch("b")...)), with(none, kafka.InvalidRecord)},
 		{"half a batch", byName(1, "orders", 0, good[:len(good)/2]), with(none, kafka.InvalidRecord)},
 		{"a wrong checksum", byName(1, "orders", 0, corrupt), with(none, kafka.CorruptMessage)},
-		{"a batch that is too large", byName(1, "small", 0, batch(strings.Repeat("x", 200))), with(none, kafka.MessageTooLarge)},
-		{"a control batch", byName(1, "orders", 0, of(record.BuilderOptions{Control: true})), with(started, kafka.InvalidRecord)},
+		{"a batch that is too large", byName(1, "small", 0, batch(strings.Repeat("x", 200))),
+			with(none, kafka.MessageTooLarge)},
+		{"a control batch", byName(1, "orders", 0, of(record.BuilderOptions{Control: true})),
+			with(started, kafka.InvalidRecord)},
 		{"a transaction without a transactional id", byName(1, "orders", 0, inTransaction),
 			with(none, kafka.TransactionalIDAuthorizationFailed)},
 		{"a transaction", transactional(byName(1, "orders", 0, inTransaction)), with(none, kafka.NotEnoughReplicas)},
@@ -206,7 +212,8 @@ func TestIdempotentProducer(t *testing.T) {
 	n.createTopic("orders", 1)
 	c := n.client()
 	send := func(sequence kafka.Sequence, epoch kafka.ProducerEpoch) answered {
-		records := batchOf(record.BuilderOptions{Producer: &record.Producer{ID: 7, Epoch: epoch, Sequence: sequence}}, "x", "y")
+		producer := &record.Producer{ID: 7, Epoch: epoch, Sequence: sequence}
+		records := batchOf(record.BuilderOptions{Producer: producer}, "x", "y")
 		return produceOne(c, produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, records))
 	}
 	check := func() {

@@ -197,8 +197,8 @@ func TestNoAnswerIsLostInAPowerCutDuringRecovery(t *testing.T) {
 	}
 }
 
-// TestAFailedOperationLosesNoAnswer fails every operation once with an I/O error. The node may go on only where that does
-// no harm.
+// TestAFailedOperationLosesNoAnswer fails every operation once with an I/O error. The node may go on only where that
+// does no harm.
 func TestAFailedOperationLosesNoAnswer(t *testing.T) {
 	states := sweepStates(t)
 	ended := 0

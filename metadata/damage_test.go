@@ -89,7 +89,8 @@ func TestDamageIsRefused(t *testing.T) {
 			drop(t, disk, testFolder+"/00000000000000000001.log")
 		}, "but everything below offset 2 was durable"},
 		"a middle segment that is damaged": {rolled, func(t *testing.T, disk *vfs.Mem) {
-			change(t, disk, testFolder+"/00000000000000000001.log", func(data []byte) []byte { return data[:len(data)-1] })
+			change(t, disk, testFolder+"/00000000000000000001.log",
+				func(data []byte) []byte { return data[:len(data)-1] })
 		}, "but everything below offset 2 was durable"},
 		"a record of a later program": {testOptions(), func(t *testing.T, disk *vfs.Mem) {
 			change(t, disk, firstLog, appendUnknown)

@@ -97,10 +97,18 @@ func quorumChangeIn(b record.Batch) ([]byte, error) {
 		return nil, err
 	}
 	noOp, ok := records[0].(*meta.NoOp)
-	if !ok || len(noOp.QuorumChange) == 0 {
+	if !ok || noOp.QuorumChange == nil {
 		return nil, nil
 	}
-	return noOp.QuorumChange, nil
+	change := noOp.QuorumChange
+	if len(change) == 0 || !isQuorumChange(raftpb.EntryType(change[0])) {
+		return nil, fmt.Errorf("offset %d: a change of the quorum is malformed: %x", b.BaseOffset(), change)
+	}
+	return change, nil
+}
+
+func isQuorumChange(t raftpb.EntryType) bool {
+	return t == raftpb.EntryConfChange || t == raftpb.EntryConfChangeV2
 }
 
 // decodeRecords reads the records of a command's batch; the empty entry that begins a term has none.

@@ -71,6 +71,21 @@ func TestEveryKindOfEntrySurvivesTheLog(t *testing.T) {
 	}
 }
 
+func TestAMalformedChangeOfTheQuorumIsRefused(t *testing.T) {
+	for _, carried := range [][]byte{{}, {0, 1}, {3}} {
+		b := encodeRecords([]meta.Record{&meta.NoOp{QuorumChange: carried}}, 10, 3, 5)
+		if e, err := decodeEntry(b, 1); err == nil ||
+			!strings.Contains(err.Error(), "offset 10: a change of the quorum") {
+			t.Errorf("%x gives %v, %v", carried, e, err)
+		}
+	}
+	for _, typ := range []raftpb.EntryType{raftpb.EntryConfChange, raftpb.EntryConfChangeV2} {
+		if _, err := decodeQuorumChange(entry(typ, 1, 1, []byte{0xff})); err == nil {
+			t.Errorf("%v: noise is a change of the quorum", typ)
+		}
+	}
+}
+
 // TestAChangeOfTheQuorumIsAppliedAndKept lets Raft take in a change that changes nothing for a quorum of one.
 func TestAChangeOfTheQuorumIsAppliedAndKept(t *testing.T) {
 	disk := newDisk(t)
@@ -128,7 +143,9 @@ func TestStorageKeepsRaftsContract(t *testing.T) {
 	if last != first+3 {
 		t.Errorf("the last index is %d", last)
 	}
-	for index, want := range map[uint64]error{first - 1: raft.ErrCompacted, first: nil, last: nil, last + 1: raft.ErrUnavailable} {
+	for index, want := range map[uint64]error{
+		first - 1: raft.ErrCompacted, first: nil, last: nil, last + 1: raft.ErrUnavailable,
+	} {
 		if _, err := s.Term(index); !errors.Is(err, want) {
 			t.Errorf("the term of %d: %v", index, err)
 		}
@@ -138,7 +155,8 @@ func TestStorageKeepsRaftsContract(t *testing.T) {
 		count            int
 		want             error
 	}{
-		{first + 1, last + 1, 1 << 20, 3, nil}, {first + 2, last + 1, 1 << 20, 2, nil}, {first + 1, last + 1, 0, 1, nil},
+		{first + 1, last + 1, 1 << 20, 3, nil}, {first + 2, last + 1, 1 << 20, 2, nil},
+		{first + 1, last + 1, 0, 1, nil},
 		{first + 1, first + 1, 1 << 20, 0, nil}, {first, last + 1, 1 << 20, 0, raft.ErrCompacted},
 		{first + 1, last + 2, 1 << 20, 0, raft.ErrUnavailable},
 	} {
@@ -204,6 +222,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte(encodeRecords([]meta.Record{&meta.NoOp{QuorumChange: []byte{2, 1}}}, 0, 1, 5)))
 	f.Add([]byte(encodeRecords([]meta.Record{&meta.Topic{Name: "a"}}, 0, 1, 5)))
 	f.Add(encodeControl(record.ControlLeaderChange, meta.AppendLeaderChange(nil, meta.LeaderChange{}), 0, 1, 5))
+	f.Add([]byte(encodeRecords([]meta.Record{&meta.NoOp{QuorumChange: []byte{0, 1}}}, 0, 1, 5)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, _, err := record.Next(data)
 		if err != nil {

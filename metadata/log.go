@@ -8,12 +8,12 @@ import "spate/kafka"
 type Log interface {
 	// EndOffset is the offset after the last record.
 	EndOffset() kafka.Offset
-	// Append writes whole batches that go on at EndOffset. After an error that wraps ENOSPC the log is as it was and
-	// goes on; after any other it must not be used any further.
+	// Append writes whole batches that go on at EndOffset. An error of a full disk leaves the log as it was, and it
+	// goes on; after any other the log must not be used any further.
 	Append(batches []byte) error
 	// Flush makes what was appended durable.
 	Flush() error
-	// StartFrom forgets what lies before offset, as far as that can be done by dropping files, once a snapshot holds it.
+	// StartFrom forgets what lies before offset, as far as that can be done by dropping files. A snapshot holds it.
 	StartFrom(offset kafka.Offset) error
 	// Close releases the files. What was not flushed may be lost.
 	Close() error

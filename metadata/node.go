@@ -67,7 +67,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// ErrClosed is the answer to commands of a node that is closed. ErrBusy is the answer of Enqueue when the queue is full.
+// ErrClosed is the answer to commands of a node that is closed. ErrBusy is what Enqueue says when the queue is full.
 var (
 	ErrClosed = errors.New("the metadata node is closed")
 	ErrBusy   = errors.New("the metadata node's queue is full")
@@ -231,8 +231,8 @@ func (n *Node) Submit(ctx context.Context, cmd controller.Command) (controller.R
 	}
 }
 
-// Enqueue is Submit without waiting: done is called with the answer on the node's goroutine, or never if the node is
-// closed first. ErrBusy means that the queue is full.
+// Enqueue is Submit without waiting: done is called with the answer on the goroutine that runs the turns or closes the
+// node. ErrBusy means that the queue is full. It must not be called beside Close, which may miss the command.
 func (n *Node) Enqueue(cmd controller.Command, done func(controller.Reply, error)) error {
 	if n.stopping() {
 		return ErrClosed

@@ -6,7 +6,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -229,7 +228,7 @@ func (n *Node) maybeSnapshot(now time.Time) {
 	case err == nil:
 		n.stats.Snapshots.Add(1)
 		n.snapshotAt = n.options.SnapshotBytes
-	case errors.Is(err, syscall.ENOSPC):
+	case diskFull(err):
 		n.env.Log.Warn("no room for a snapshot of the metadata; it is tried again later", "error", err)
 		n.snapshotAt = s.grown + n.options.SnapshotBytes/4
 	default:

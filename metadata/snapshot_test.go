@@ -110,7 +110,7 @@ func sample(t testing.TB) snapshot {
 	id := kafka.UUID{9}
 	for _, r := range []meta.Record{
 		&meta.FeatureLevel{Name: "metadata.version", Level: 30},
-		&meta.RegisterBroker{BrokerID: 1, BrokerEpoch: 5, Endpoints: []meta.Endpoint{}, Features: []meta.FeatureRange{}},
+		&meta.RegisterBroker{BrokerID: 1, BrokerEpoch: 5},
 		&meta.Topic{Name: "a", ID: id},
 		&meta.Partition{TopicID: id, Replicas: []kafka.BrokerID{1}, ISR: []kafka.BrokerID{1}, Leader: 1},
 		&meta.ProducerIDs{NextProducerID: 1000},
@@ -212,8 +212,8 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 		"records that do not fit":    {"", join(header, stranger, laterFooter), "there is no topic with id"},
 		"a header without a quorum":  {"", join(noQuorum, body, footer), "the header describes a snapshot of term 0"},
 		"a header with another form": {"", join(notRaft, body, footer), "proto"},
-		"another control record":     {"", join(notHeader, body, footer), "control record at offset 0 is of type 2, not 3"},
-		"two headers in one batch":   {"", join(build(two), body, footer), "the control batch at offset 0 has not one record"},
+		"another control record":     {"", join(notHeader, body, footer), "is of type 2, not 3"},
+		"two headers in one batch":   {"", join(build(two), body, footer), "has not one record"},
 	} {
 		if c.file == "" {
 			c.file = snapshotName(42, 3)

@@ -155,8 +155,8 @@ func (s *storage) hardState(vote quorumState) (*raftpb.HardState, error) {
 	return &raftpb.HardState{Term: &term, Vote: &voted, Commit: &commit}, nil
 }
 
-// save makes a change of the vote and new entries durable, in that order. After an error that wraps ENOSPC everything
-// is as it was.
+// save makes a change of the vote and new entries durable, in that order. After an error of a full disk that is not
+// errUncertain, everything is as it was.
 func (s *storage) save(hard *raftpb.HardState, entries []*raftpb.Entry, now kafka.Timestamp) error {
 	if hard != nil {
 		if hard.GetTerm() != s.hard.GetTerm() || hard.GetVote() != s.hard.GetVote() {
@@ -209,7 +209,8 @@ var errUncertain = errors.New("it is not known what is durable")
 func (s *storage) writeVote(hard *raftpb.HardState) error {
 	return writeQuorumState(s.fs, s.dir, quorumState{
 		LeaderID: kafka.NoBroker, LeaderEpoch: int32(hard.GetTerm()), VotedID: brokerID(hard.GetVote()),
-		VotedDirectoryID: s.directory.String(), HighWatermark: s.endOf(hard.GetCommit()), DataVersion: quorumStateVersion,
+		VotedDirectoryID: s.directory.String(), HighWatermark: s.endOf(hard.GetCommit()),
+		DataVersion: quorumStateVersion,
 	})
 }
 

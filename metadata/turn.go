@@ -244,7 +244,7 @@ func (n *Node) answer(done func(controller.Reply, error), reply controller.Reply
 // command tries again; after any other error only a restart can tell what is durable.
 func (n *Node) fail(cause error) error {
 	err := fmt.Errorf("%w: the metadata log: %w", kafka.KafkaStorageError, cause)
-	if !errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, errUncertain) {
+	if !diskFull(cause) || errors.Is(cause, errUncertain) {
 		n.failure.Store(&err)
 		n.env.Log.Error("the metadata log failed; no metadata changes until a restart", "error", cause)
 	}
@@ -254,6 +254,11 @@ func (n *Node) fail(cause error) error {
 	}
 	n.pending = nil
 	return err
+}
+
+// diskFull says whether an operation failed for want of room.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 func timestampOf(now time.Time) kafka.Timestamp { return kafka.Timestamp(now.UnixMilli()) }

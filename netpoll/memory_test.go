@@ -71,8 +71,11 @@ func TestBudgetModel(t *testing.T) {
 					overdrafts++
 				}
 			}
-			if sum != b.used.Load() || overdrafts > 1 || (overdrafts == 1) != b.overdrawn || len(b.line) != len(waiting) {
-				t.Fatalf("seed %d: %d held, %d counted, %d overdrafts, %d wait", seed, sum, b.used.Load(), overdrafts, len(waiting))
+			if sum != b.used.Load() || len(b.line) != len(waiting) {
+				t.Fatalf("%d: %d of %d counted, %d of %d wait", seed, b.used.Load(), sum, len(b.line), len(waiting))
+			}
+			if overdrafts > 1 || (overdrafts == 1) != b.overdrawn {
+				t.Fatalf("seed %d: %d overdrafts", seed, overdrafts)
 			}
 			if len(waiting) > 0 && !b.overdrawn {
 				t.Fatalf("seed %d: somebody waits although one could overdraw", seed)

@@ -375,7 +375,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		plans = append(plans, planOf(file, pieces...))
 	}
 	jobs := make(chan func(), 2*clients*requests)
-	var released atomic.Int64
+	var asked, released atomic.Int64
 	options := Options{Loops: 2, SendBufferBytes: 8192, InFlightMax: 40, QueueBytesMax: 200_000}
 	w := newWorld(t, options, func(c Conn, f *Frame) {
 		i, ticket := binary.BigEndian.Uint32(f.Bytes()), c.Reserve()
@@ -387,6 +387,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			owner := releaseFunc(func() { released.Add(1) })
 			c.Complete(ticket, &Response{Pieces: plans[i].pieces, Owner: owner})
 		}
+		asked.Add(1)
 	})
 	file.evict(t)
 	var completing sync.WaitGroup
@@ -434,6 +435,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			return false
 		}
 	})
+	until(t, "all requests are in", func() bool { return asked.Load() == clients*requests })
 	close(jobs)
 	completing.Wait()
 	until(t, "all responses are released", func() bool { return released.Load() == clients*requests })

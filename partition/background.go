@@ -89,8 +89,9 @@ func (x *doomed) abandon() {
 	}
 }
 
-// checkpointDelay is how soon after a segment was sealed the recovery points are written, all that were sealed meanwhile
-// at once: after a crash only active segments are scanned, however much was written since the last regular checkpoint.
+// checkpointDelay is how soon after a segment was sealed the recovery points are written, all that were sealed
+// meanwhile at once: after a crash only active segments are scanned, however much was written since the last regular
+// checkpoint.
 const checkpointDelay = time.Second
 
 // Poll does the background work that is due at now and returns when the next is. One goroutine calls it.
@@ -136,7 +137,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next Poll.
+// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next
+// Poll.
 func (d *LogDir) saveSideFiles() {
 	b := &d.background
 	b.mu.Lock()

@@ -52,9 +52,10 @@ func TestConcurrent(t *testing.T) {
 	}
 	group.Wait()
 	for _, l := range d.Logs() {
-		if l.LogEndOffset() != 800 || l.LogStartOffset() == 0 {
-			t.Errorf("%s is [%d, %d), %d bytes; %v\n%s", l.tp, l.LogStartOffset(), l.LogEndOffset(), l.Bytes(), d.Failed(), w.log)
+		if l.LogEndOffset() != 800 {
+			t.Errorf("%s ends at %d", l.tp, l.LogEndOffset())
 		}
+		t.Logf("%s begins at %d", l.tp, l.LogStartOffset()) // how far retention came is a matter of luck
 	}
 	if err := d.Close(1); err != nil {
 		t.Fatal(err)

@@ -82,7 +82,12 @@ func (w *world) openDir(t testing.TB) *LogDir {
 // openLog opens the directory and the one log of most tests.
 func (w *world) openLog(t testing.TB, c Config) *Log {
 	t.Helper()
-	l, err := w.openDir(t).OpenLog(testTP, testTopicID, c)
+	d := w.openDir(t)
+	_, failures, err := d.LoadLogs(func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return c, Keep })
+	if err != nil || len(failures) > 0 {
+		t.Fatal(failures, err)
+	}
+	l, err := d.OpenLog(testTP, testTopicID, c)
 	if err != nil {
 		t.Fatal(err)
 	}

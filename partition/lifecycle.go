@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sync/atomic"
 
 	"spate/internal/task"
@@ -73,7 +74,8 @@ func inParallel(workers, n int, do func(i int)) {
 	group.Wait()
 }
 
-// markClean writes the checkpoints and then the mark, which vouches for everything in the directory.
+// markClean writes the checkpoints and then the mark, which vouches for every log in the directory: those that were
+// loaded, or all that a start which failed early found to be clean.
 func (d *LogDir) markClean(brokerEpoch kafka.BrokerEpoch) error {
 	if err := d.offline(); err != nil {
 		return err
@@ -81,8 +83,14 @@ func (d *LogDir) markClean(brokerEpoch kafka.BrokerEpoch) error {
 	if err := d.checkpointAll(); err != nil {
 		return err
 	}
-	if d.unloaded.Load() {
+	switch {
+	case d.unloaded.Load():
 		return nil // the next start has to look at everything again
+	case d.fresh, d.loaded.Load():
+	case d.clean:
+		brokerEpoch = d.cleanEpoch // nobody looked at the logs: what was found holds still
+	default:
+		return nil
 	}
 	mark := cleanShutdown{BrokerEpoch: int64(brokerEpoch)}
 	return replaceFile(d.env.FS, path.Join(d.path, cleanShutdownFile), mark.text())
@@ -143,8 +151,10 @@ func (l *Log) Delete() error {
 	d := l.dir
 	folder, err := d.setAside(l.tp, deleteSuffix)
 	if err != nil {
-		d.fail(err)
-		return d.offline()
+		l.append.Lock()
+		l.gone = nil // where the disk is only full, the log stays
+		l.append.Unlock()
+		return l.storageError(err)
 	}
 	d.forget(l)
 	for _, s := range *l.segments.Load() {
@@ -172,16 +182,14 @@ func (d *LogDir) forget(l *Log) {
 	d.mu.Lock()
 	delete(d.logs, l.tp)
 	d.sorted = nil
-	kept := d.doomed[:0]
 	var mine []doomed
-	for _, x := range d.doomed {
-		if x.log == l {
-			mine = append(mine, x)
-		} else {
-			kept = append(kept, x)
+	d.doomed = slices.DeleteFunc(d.doomed, func(x doomed) bool {
+		if x.log != l {
+			return false
 		}
-	}
-	d.doomed = kept
+		mine = append(mine, x)
+		return true
+	})
 	d.mu.Unlock()
 	for _, x := range mine {
 		x.abandon()

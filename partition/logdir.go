@@ -70,10 +70,12 @@ type LogDir struct {
 	lock    io.Closer
 	stats   Stats
 
+	fresh      bool              // the directory was formatted by this process
 	clean      bool              // the last process closed the directory cleanly
 	cleanEpoch kafka.BrokerEpoch // and noted this epoch
 
 	failure   atomic.Pointer[failure]
+	loaded    atomic.Bool // LoadLogs has looked at every folder
 	unloaded  atomic.Bool // a log could not be loaded: the directory is not closed cleanly
 	announced sync.Once
 	slowUntil atomic.Int64 // Unix nanoseconds
@@ -140,6 +142,7 @@ func (d *LogDir) readOrWriteMeta() error {
 		if err != nil {
 			return err
 		}
+		d.fresh = true
 		d.meta = MetaProperties{ClusterID: d.options.ClusterID, NodeID: d.options.NodeID, DirectoryID: id}
 		return replaceFile(d.env.FS, path.Join(d.path, metaPropertiesFile), d.meta.text())
 	}

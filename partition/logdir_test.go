@@ -65,6 +65,39 @@ func TestLogDirIdentity(t *testing.T) {
 	}
 }
 
+// TestFailedStart: a start that ends before the logs were loaded leaves the mark of a clean shutdown as it found it.
+func TestFailedStart(t *testing.T) {
+	for _, clean := range []bool{true, false} {
+		w := newWorld()
+		l := w.openLog(t, smallConfig())
+		w.mustClient(t, l, batchSpec{})
+		if clean {
+			if err := l.Dir().Close(7); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := l.Dir().lock.Close(); err != nil { // as a crash does
+			t.Fatal(err)
+		}
+		if err := w.openDir(t).Close(8); err != nil {
+			t.Fatal(err)
+		}
+		d := w.openDir(t)
+		if epoch, was := d.CleanShutdown(); was != clean || clean && epoch != 7 {
+			t.Errorf("clean %v turned into %v with epoch %d", clean, was, epoch)
+		}
+		keep := func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return smallConfig(), Keep }
+		if _, _, err := d.LoadLogs(keep); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(9); err != nil {
+			t.Fatal(err)
+		}
+		if epoch, was := w.openDir(t).CleanShutdown(); !was || epoch != 9 {
+			t.Errorf("after a start that loaded the logs: clean %v with epoch %d", was, epoch)
+		}
+	}
+}
+
 // TestGroupCommit: one round serves all who waited before it; the observers hear how far the disk is.
 func TestGroupCommit(t *testing.T) {
 	w := newWorld()
@@ -451,6 +484,26 @@ func TestDelete(t *testing.T) {
 	}
 	l = w.crashAs(t, l, kafka.UUID{42})
 	wantOffsets(t, l, 0, 0, 0, 0)
+}
+
+// TestDeleteOnFullDisk: a folder that cannot be renamed for want of room stays, and its log with it.
+func TestDeleteOnFullDisk(t *testing.T) {
+	w := newWorld()
+	full := false
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		if full && op.Kind == vfs.OpRename {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	l := w.openLog(t, smallConfig())
+	full = true
+	wantError(t, l.Delete(), kafka.KafkaStorageError)
+	full = false
+	w.mustClient(t, l, batchSpec{})
+	if err := l.Delete(); err != nil || l.Dir().Failed() != nil {
+		t.Errorf("%v, %v", err, l.Dir().Failed())
+	}
 }
 
 // TestDeleteForgetsCheckpoints: a topic that comes back is not held to what was recorded of the one before it.

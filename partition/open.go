@@ -61,6 +61,7 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 			err = d.offline()
 		}
 	}
+	d.loaded.Store(err == nil)
 	return logs, failures, err
 }
 

@@ -267,7 +267,28 @@ func (r *loader) replayProducers() error {
 	if r.scanned < len(r.segments) {
 		limit = r.segments[r.scanned].BaseOffset()
 	}
-	return l.replayProducersLocked(r.snapshots, limit, r.segments[r.scanned:])
+	if err := l.replayProducersLocked(r.snapshots, limit, r.segments[r.scanned:]); err != nil {
+		return err
+	}
+	return r.removeStraySnapshots()
+}
+
+// removeStraySnapshots removes the producer snapshots that nothing would go back to: those of earlier shutdowns, which
+// belong to no segment. The newest stays.
+func (r *loader) removeStraySnapshots() error {
+	if len(r.snapshots) == 0 {
+		return nil
+	}
+	for _, offset := range r.snapshots[:len(r.snapshots)-1] {
+		of := func(s *segment.Segment) bool { return s.BaseOffset() == offset }
+		if slices.ContainsFunc(r.segments, of) {
+			continue
+		}
+		if err := r.l.removeSnapshot(offset); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle makes what was scanned durable: it may have been in the page cache only. A clean shutdown did that already.

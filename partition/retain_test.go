@@ -2,6 +2,7 @@ package partition
 
 import (
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -206,6 +207,24 @@ func TestDeleteTo(t *testing.T) {
 	}
 	l = w.restart(t, l)
 	wantOffsets(t, l, 7, 10, 8, 10)
+}
+
+// TestStraySnapshots: those of earlier shutdowns go, those of segments and the last one stay.
+func TestStraySnapshots(t *testing.T) {
+	w := newWorld()
+	c := smallConfig()
+	c.SegmentBytes = 1000
+	l := w.openLog(t, c)
+	for range 3 {
+		w.mustClient(t, l, batchSpec{pid: 1, sequence: kafka.Sequence(l.LogEndOffset()), value: make([]byte, 400)})
+		l = w.restart(t, l)
+	}
+	snapshots := slices.DeleteFunc(fileNames(t, w, "/data/t-0"), func(name string) bool {
+		return !strings.HasSuffix(name, snapshotSuffix)
+	})
+	if want := []string{"2.snapshot", "3.snapshot"}; !slices.Equal(snapshots, want) {
+		t.Errorf("%v are left, not %v", snapshots, want)
+	}
 }
 
 // TestProducerExpiry: the background worker forgets producers, and a restart does too.

@@ -46,7 +46,10 @@ type Replica struct {
 }
 
 // newReplica makes the replica of a log, or of nothing where log is nil: then it is unavailable.
-func newReplica(self kafka.BrokerID, t *Topic, tp kafka.TopicPartition, log *partition.Log, s Settings, w Watcher) *Replica {
+func newReplica(
+	self kafka.BrokerID, t *Topic, index kafka.PartitionIndex, log *partition.Log, s Settings, w Watcher,
+) *Replica {
+	tp := kafka.TopicPartition{Topic: t.Name, Partition: index}
 	r := &Replica{topic: t, tp: tp, watcher: w, isrMin: s.ISRMin}
 	first := &View{Log: log, AckFlushed: s.Log.Durability == partition.DurabilityFlush}
 	if log == nil {
@@ -230,7 +233,8 @@ func (r *Replica) Flushed(offset kafka.Offset) {
 // Failed is called when the log's directory has gone offline.
 func (r *Replica) Failed(error) { r.retire(kafka.KafkaStorageError) }
 
-// assign takes over the controller's word. A leader's epoch begins where its log ends, before anything is appended in it.
+// assign takes over the controller's word. A leader's epoch begins where its log ends, before anything is appended in
+// it.
 func (r *Replica) assign(self kafka.BrokerID, a *state.Assignment) {
 	log := r.view.Load().Log
 	if log != nil && a.Leader == self && a.LeaderEpoch > log.LatestEpoch() {

@@ -118,8 +118,8 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 			}
 			for _, f := range failures {
 				found[f.TopicPartition] = nil
-				s.options.Log.Error("a partition is offline: its log is corrupt", "partition", f.TopicPartition.String(),
-					"dir", dir.Path(), "error", f.Err)
+				s.options.Log.Error("a partition is offline: its log is corrupt",
+					"partition", f.TopicPartition.String(), "dir", dir.Path(), "error", f.Err)
 			}
 			if err != nil {
 				s.options.Log.Error("a log directory is offline", "dir", dir.Path(), "error", err)
@@ -197,14 +197,14 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 	}
 	r := t.Partition(index)
 	if r == nil {
-		tp := kafka.TopicPartition{Topic: topic.Name, Partition: index}
 		settings := s.settings(img, topic.Name)
-		log := s.logOf(tp, topic.ID, p, settings.Log, found)
-		r = newReplica(s.options.Self, t, tp, log, settings, s.options.Watch())
+		log := s.logOf(topic, index, settings.Log, found)
+		r = newReplica(s.options.Self, t, index, log, settings, s.options.Watch())
 		t.put(r)
 	}
 	r.assign(s.options.Self, &state.Assignment{
-		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR,
+		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+		Replicas: p.Replicas, ISR: p.ISR,
 	})
 	if fresh {
 		s.topics.add(t) // with its first replica ready
@@ -212,14 +212,15 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 }
 
 // logOf gives the log that was found, or a new one where the partition is new; nil when there is none to be had.
-func (s *Set) logOf(tp kafka.TopicPartition, id kafka.UUID, p *image.Partition, c partition.Config, found logs) *partition.Log {
+func (s *Set) logOf(t *image.Topic, index kafka.PartitionIndex, c partition.Config, found logs) *partition.Log {
+	tp := kafka.TopicPartition{Topic: t.Name, Partition: index}
 	log, there := found[tp]
 	if there {
 		return log
 	}
-	dir, err := s.place(p, found != nil)
+	dir, err := s.place(t.Partitions[index], found != nil)
 	if err == nil {
-		log, err = dir.OpenLog(tp, id, c)
+		log, err = dir.OpenLog(tp, t.ID, c)
 	}
 	if err != nil {
 		s.options.Log.Error("a partition is offline: it has no log", "partition", tp.String(), "error", err)

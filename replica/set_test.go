@@ -156,8 +156,8 @@ func (h *host) create(name string, partitions int32, configs ...string) *Topic {
 
 func (h *host) delete(name string) {
 	h.t.Helper()
-	reply := h.decide(controller.DeleteTopics{Topics: []controller.TopicRef{{Name: &name}}}).(controller.DeleteTopicsReply)
-	if err := reply.Topics[0].Err; err != nil {
+	reply := h.decide(controller.DeleteTopics{Topics: []controller.TopicRef{{Name: &name}}})
+	if err := reply.(controller.DeleteTopicsReply).Topics[0].Err; err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -201,8 +201,10 @@ func TestTopicsAreFoundByNameAndID(t *testing.T) {
 		if topic == nil || topic.Name != name || topic != h.TopicNamed(name) || topic != h.TopicByID(topic.ID) {
 			t.Fatalf("%s is found as %v", name, topic)
 		}
-		if topic.Partition(0) == nil || topic.Partition(1) == nil || topic.Partition(2) != nil || topic.Partition(-1) != nil {
-			t.Fatalf("%s has the partitions %v", name, topic.Replicas())
+		for p, want := range map[kafka.PartitionIndex]bool{-1: false, 0: true, 1: true, 2: false} {
+			if found := topic.Partition(p) != nil; found != want {
+				t.Fatalf("%s-%d is found: %v", name, p, found)
+			}
 		}
 		if topic.Internal != (name == "__consumer_offsets") {
 			t.Errorf("%s: internal is %v", name, topic.Internal)
@@ -259,10 +261,11 @@ func TestHighWatermarkFollowsTheFlushOrTheAppend(t *testing.T) {
 	flushed := h.create("flushed", 1).Partition(0)
 	cached := h.create("cached", 1, "spate.ack.durability=page-cache").Partition(0)
 	for i := range kafka.Offset(3) {
-		if a, err := appendOne(t, cached, 1); err != nil || cached.HighWatermark() != a.EndOffset || a.EndOffset != i+1 {
+		a, err := appendOne(t, cached, 1)
+		if err != nil || cached.HighWatermark() != a.EndOffset || a.EndOffset != i+1 {
 			t.Fatalf("%+v, %v, high watermark %d", a, err, cached.HighWatermark())
 		}
-		a, err := appendOne(t, flushed, 1)
+		a, err = appendOne(t, flushed, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +329,8 @@ func TestFollowerRefusesAndTooFewInSyncRefuse(t *testing.T) {
 	if _, err := appendOne(t, r, 1); !errors.Is(err, kafka.NotLeaderOrFollower) {
 		t.Errorf("a follower appends: %v", err)
 	}
-	if err := r.Read(&ReadOptions{CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}, &ReadResult{}); !errors.Is(err, kafka.NotLeaderOrFollower) {
+	err := r.Read(&ReadOptions{CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}, &ReadResult{})
+	if !errors.Is(err, kafka.NotLeaderOrFollower) {
 		t.Errorf("a follower is read: %v", err)
 	}
 }
@@ -347,10 +351,10 @@ func TestRestartFindsEverythingAgain(t *testing.T) {
 	h.close()
 	h.open()
 	for p := range kafka.PartitionIndex(4) {
-		v := h.TopicNamed("orders").Partition(p).View()
-		if v.Log.LogEndOffset() != kafka.Offset(p+1) || v.Log.HighWatermark() != kafka.Offset(p+1) || v.Log.Dir().Path() != dirs[p] {
-			t.Errorf("partition %d ends at %d, is committed to %d, in %s", p,
-				v.Log.LogEndOffset(), v.Log.HighWatermark(), v.Log.Dir().Path())
+		log := h.TopicNamed("orders").Partition(p).View().Log
+		end, mark, dir := log.LogEndOffset(), log.HighWatermark(), log.Dir().Path()
+		if want := kafka.Offset(p + 1); end != want || mark != want || dir != dirs[p] {
+			t.Errorf("partition %d ends at %d, is committed to %d, in %s", p, end, mark, dir)
 		}
 	}
 }
@@ -466,7 +470,11 @@ func TestFailedDirectory(t *testing.T) {
 	h.open() // and the directory cannot be opened any more
 	for _, r := range h.TopicNamed("orders").Replicas() {
 		_, err := appendOne(t, r, 1)
-		if offline := r.tp == inB.tp; offline != (kafka.CodeOf(err) == kafka.KafkaStorageError.Code) || !offline && err != nil {
+		want := kafka.NoError
+		if r.tp == inB.tp {
+			want = kafka.KafkaStorageError.Code
+		}
+		if kafka.CodeOf(err) != want {
 			t.Errorf("%v: %v", r.tp, err)
 		}
 	}

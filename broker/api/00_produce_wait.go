@@ -15,8 +15,8 @@ import (
 	"spate/replica/state"
 )
 
-// takeDetour leaves the appends that take long to the writers of their log directories. The connection is paused meanwhile, and the
-// frame kept; its bytes move by that, so the records are found anew.
+// takeDetour leaves the appends that take long to the writers of their log directories. The connection is paused
+// meanwhile, and the frame kept; its bytes move by that, so the records are found anew.
 func (o *produceOp) takeDetour(c *Context) {
 	header := len(c.Frame.Bytes()) - len(c.Body)
 	o.frame = c.Frame

@@ -181,8 +181,8 @@ func (o *fetchOp) addCached(p *session.Partition) {
 	o.admit(topic, &o.parts[len(o.parts)-1])
 }
 
-// admit finds the part's replica, or the reason why it cannot be read here. As in Kafka, an unknown topic alone does not
-// make the answer leave early: a client would ask again at once.
+// admit finds the part's replica, or the reason why it cannot be read here. As in Kafka, an unknown topic alone does
+// not make the answer leave early: a client would ask again at once.
 func (o *fetchOp) admit(topic *replica.Topic, p *fetchPart) {
 	p.ask.Committed = o.request.IsolationLevel == wire.ReadCommitted
 	p.changes = notRead

@@ -14,6 +14,7 @@ type Meter struct {
 	Requests *metrics.Counter
 	Time     *metrics.Histogram // from the last byte of the request to the last byte of its answer
 
+	// Of Produce and Fetch only, those stages that each of them goes through.
 	read, decode, append, flush, replicate, wait, send *metrics.Histogram
 
 	registry *metrics.Registry
@@ -32,17 +33,21 @@ func NewMeters(registry *metrics.Registry) *Meters {
 	m := &Meters{}
 	for i := range wire.Served {
 		row := &wire.Served[i]
-		stage := func(name string) *metrics.Histogram {
-			return registry.Histogram(metrics.StageTime, row.Name, name)
-		}
 		m.byKey[row.Key] = &Meter{
 			Requests: registry.Counter(metrics.Requests, row.Name),
 			Time:     registry.Histogram(metrics.RequestTime, row.Name),
-			read:     stage("read"), decode: stage("decode"), append: stage("append"), flush: stage("flush"),
-			replicate: stage("replicate"), wait: stage("wait"), send: stage("send"),
 			registry: registry, name: row.Name,
 		}
 	}
+	stage := func(key int16, name string) *metrics.Histogram {
+		return registry.Histogram(metrics.StageTime, wire.Name(key), name)
+	}
+	p, f := m.byKey[wire.KeyProduce], m.byKey[wire.KeyFetch]
+	p.decode, p.append = stage(wire.KeyProduce, "decode"), stage(wire.KeyProduce, "append")
+	p.flush, p.replicate = stage(wire.KeyProduce, "flush"), stage(wire.KeyProduce, "replicate")
+	p.send = stage(wire.KeyProduce, "send")
+	f.decode, f.read = stage(wire.KeyFetch, "decode"), stage(wire.KeyFetch, "read")
+	f.wait, f.send = stage(wire.KeyFetch, "wait"), stage(wire.KeyFetch, "send")
 	return m
 }
 

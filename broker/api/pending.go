@@ -120,8 +120,8 @@ func (p *parked) settle() {
 	}
 }
 
-// What a slice may hold to be kept for the next request: some 100 partitions of a request and the bytes of a response to
-// it are usual; what lies far above is given back to the collector.
+// What a slice may hold to be kept for the next request: some 100 partitions of a request and the bytes of a response
+// to it are usual; what lies far above is given back to the collector.
 const (
 	elementsKept = 1 << 12
 	bytesKept    = 1 << 16

@@ -28,8 +28,8 @@ type reply struct {
 	received time.Time
 }
 
-// Respond has the handler answer the request, and hands the answer to the connection. It runs on the loop, or on a worker
-// if the handler may wait.
+// Respond has the handler answer the request, and hands the answer to the connection. It runs on the loop, or on a
+// worker if the handler may wait.
 func (c *Context) Respond(ctx context.Context, h *Handler, request kmsg.Request) error {
 	response, err := h.Answer(ctx, c, request)
 	if err != nil {

@@ -157,7 +157,9 @@ func TestTimeRunsOutInOrder(t *testing.T) {
 		sleepers[i] = newSleeper()
 		sleepers[i].Start(p, c.Now().Add(time.Duration(ms)*time.Millisecond), 0)
 	}
-	for step, want := range [][5]int32{{0, 1, 0, 0, 0}, {0, 1, 0, 1, 0}, {1, 1, 0, 1, 0}, {1, 1, 0, 1, 1}, {1, 1, 1, 1, 1}} {
+	for step, want := range [][5]int32{
+		{0, 1, 0, 0, 0}, {0, 1, 0, 1, 0}, {1, 1, 0, 1, 0}, {1, 1, 0, 1, 1}, {1, 1, 1, 1, 1},
+	} {
 		c.advance(10 * time.Millisecond)
 		for i, s := range sleepers {
 			expectWakes(t, s, want[i], "after "+time.Duration((step+1)*10).String())

@@ -39,8 +39,8 @@ func TestLevels(t *testing.T) {
 		{Gzip, 0, -1}, {Gzip, -1, -1}, {Gzip, 1, 1}, {Gzip, 9, 9}, {Gzip, 10, -1},
 		{Lz4, 0, int(lz4.Fast)}, {Lz4, 9, int(lz4.Fast)}, {Lz4, 1, int(lz4.Level1)}, {Lz4, 8, int(lz4.Level8)},
 		{Lz4, 17, int(lz4.Level9)}, {Lz4, -3, int(lz4.Fast)},
-		{Zstd, 0, int(zstd.SpeedDefault)}, {Zstd, 3, int(zstd.SpeedDefault)}, {Zstd, 22, int(zstd.SpeedBestCompression)},
-		{Zstd, -131072, int(zstd.SpeedFastest)}, {Snappy, 7, 0},
+		{Zstd, 0, int(zstd.SpeedDefault)}, {Zstd, 3, int(zstd.SpeedDefault)}, {Zstd, -131072, int(zstd.SpeedFastest)},
+		{Zstd, 22, int(zstd.SpeedBestCompression)}, {Snappy, 7, 0},
 	} {
 		if got := kindOf(c.codec, c.level); got != (encoderKind{c.codec, c.taken}) {
 			t.Errorf("%s level %d is %+v, want %d", c.codec, c.level, got, c.taken)

@@ -20,13 +20,6 @@ func textOf(b []byte) *string {
 	return &s
 }
 
-func nullable(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 func orEmpty(s *string) string {
 	if s == nil {
 		return ""

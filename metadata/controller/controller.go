@@ -49,7 +49,7 @@ type Outcome struct {
 	Err     error // the command is refused: no records, no reply
 }
 
-// Decide answers a command. It changes nothing.
+// Decide answers a command. It changes nothing. No decision depends on the time yet, so there is no now to hand in.
 func (c *Controller) Decide(cmd Command) Outcome { return cmd.decide(c) }
 
 // Apply takes over the records of the log from the image's end offset up to end, which were appended in that leader

@@ -236,7 +236,8 @@ func (c *Controller) placeByHand(t *NewTopic) ([][]kafka.BrokerID, error) {
 	return replicas, nil
 }
 
-// checkAssignment looks at the replicas of one partition; factor is the number of the partition before, 0 for the first.
+// checkAssignment looks at the replicas of one partition; factor is the number that the partition before has, 0 for the
+// first partition.
 func (c *Controller) checkAssignment(replicas []kafka.BrokerID, factor int) error {
 	if len(replicas) == 0 {
 		return refuse(kafka.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
@@ -254,7 +255,8 @@ func (c *Controller) checkAssignment(replicas []kafka.BrokerID, factor int) erro
 	}
 	if factor > 0 && len(replicas) != factor {
 		return refuse(kafka.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d "+
-			"replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
+			"replica(s), but this is not consistent with previous partitions, which have %d replica(s).",
+			len(replicas), factor)
 	}
 	return nil
 }

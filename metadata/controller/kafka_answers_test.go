@@ -66,8 +66,8 @@ func TestRefusalsOfCreateTopicsAreKafkas(t *testing.T) {
 		{"..", sized(1, 1), kafka.InvalidTopicException, "Topic name is invalid: '..' is not allowed"},
 		{long, sized(1, 1), kafka.InvalidTopicException,
 			"Topic name is invalid: the length of '" + long + "' is longer than the max allowed length 249"},
-		{"a b", sized(1, 1), kafka.InvalidTopicException, "Topic name is invalid: 'a b' contains one or more characters " +
-			"other than ASCII alphanumerics, '.', '_' and '-'"},
+		{"a b", sized(1, 1), kafka.InvalidTopicException, "Topic name is invalid: 'a b' contains one or more " +
+			"characters other than ASCII alphanumerics, '.', '_' and '-'"},
 		{"ä", sized(1, 1), kafka.InvalidTopicException, "Topic name is invalid: 'ä' contains one or more characters " +
 			"other than ASCII alphanumerics, '.', '_' and '-'"},
 		{"orders", sized(0, 1), kafka.TopicAlreadyExists, "Topic 'orders' already exists."},
@@ -84,11 +84,11 @@ func TestRefusalsOfCreateTopicsAreKafkas(t *testing.T) {
 		{"p", sized(0, 0), kafka.InvalidReplicationFactor,
 			"Replication factor must be larger than 0, or -1 to use the default value."},
 		{"p", sized(1, 2), kafka.InvalidReplicationFactor, "Unable to replicate the partition 2 time(s): The target " +
-			"replication factor of 2 cannot be reached because only 1 broker(s) are registered or some brokers have all " +
-			"their log directories cordoned."},
-		{"p", sized(1, 32767), kafka.InvalidReplicationFactor, "Unable to replicate the partition 32767 time(s): The target " +
-			"replication factor of 32767 cannot be reached because only 1 broker(s) are registered or some brokers have " +
+			"replication factor of 2 cannot be reached because only 1 broker(s) are registered or some brokers have " +
 			"all their log directories cordoned."},
+		{"p", sized(1, 32767), kafka.InvalidReplicationFactor, "Unable to replicate the partition 32767 time(s): The " +
+			"target replication factor of 32767 cannot be reached because only 1 broker(s) are registered or some " +
+			"brokers have all their log directories cordoned."},
 		{"p", with(assigned(on(0, 1)), 1, Default), kafka.InvalidRequest,
 			"A manual partition assignment was specified, but numPartitions was not set to -1."},
 		{"p", with(assigned(on(0, 1)), Default, 1), kafka.InvalidRequest,
@@ -219,7 +219,8 @@ func TestAnswersOfDeleteTopicsAreKafkas(t *testing.T) {
 
 func TestProducerIDsRunOut(t *testing.T) {
 	c := oneBroker(t)
-	if _, err := c.Apply([]record.Record{&record.ProducerIDs{NextProducerID: 1<<63 - 500}}, c.Image().EndOffset()+1, 1); err != nil {
+	nearTheEnd := []record.Record{&record.ProducerIDs{NextProducerID: 1<<63 - 500}}
+	if _, err := c.Apply(nearTheEnd, c.Image().EndOffset()+1, 1); err != nil {
 		t.Fatal(err)
 	}
 	o := c.Decide(AllocateProducerIDs{BrokerID: 1, BrokerEpoch: c.Image().Broker(1).Epoch})

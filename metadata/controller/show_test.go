@@ -24,8 +24,8 @@ func line(r record.Record) string {
 	case *record.RemoveTopic:
 		return fmt.Sprintf("+ remove topic %s", name(r.ID))
 	case *record.Partition:
-		return fmt.Sprintf("+ partition %s-%d leader=%d epoch=%d/%d replicas=%v isr=%v dirs=%s", name(r.TopicID), r.Index,
-			r.Leader, r.LeaderEpoch, r.PartitionEpoch, r.Replicas, r.ISR, list(r.Directories))
+		return fmt.Sprintf("+ partition %s-%d leader=%d epoch=%d/%d replicas=%v isr=%v dirs=%s", name(r.TopicID),
+			r.Index, r.Leader, r.LeaderEpoch, r.PartitionEpoch, r.Replicas, r.ISR, list(r.Directories))
 	case *record.PartitionChange:
 		out := fmt.Sprintf("+ change %s-%d", name(r.TopicID), r.Index)
 		if r.Leader != record.NoLeaderChange {

@@ -291,7 +291,7 @@ func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
 		"apply PARTITION_CHANGE_RECORD at or after offset 4: th": record.NewPartitionChange(id(9), 0),
 		"apply PARTITION_RECORD at or after offset 4: there is":  &record.Partition{TopicID: id(9)},
 		"broker 2 is not registered":                             &record.UnfenceBroker{BrokerID: 2},
-		"broker 1 has epoch 5, not 4":                            &record.BrokerRegistrationChange{BrokerID: 1, BrokerEpoch: 4},
+		"broker 1 has epoch 5, not 4":                            &record.FenceBroker{BrokerID: 1, BrokerEpoch: 4},
 		"broker 1 has epoch 5, not 6":                            &record.UnregisterBroker{BrokerID: 1, BrokerEpoch: 6},
 		"next producer id 7 is not above 7":                      &record.ProducerIDs{NextProducerID: 7},
 	} {

@@ -140,7 +140,7 @@ func (b *UnregisterBroker) append(dst []byte, _ int16) []byte {
 
 func (b *UnregisterBroker) read(r *reader, _ int16) { b.BrokerID, b.BrokerEpoch = r.brokerEpoch() }
 
-// FenceBroker fences a broker. Kafka wrote it before there was BrokerRegistrationChange; it is read only.
+// FenceBroker fences a broker. Kafka wrote it before there was BrokerRegistrationChange; it is only read.
 type FenceBroker struct {
 	BrokerID    kafka.BrokerID // id
 	BrokerEpoch kafka.BrokerEpoch
@@ -157,7 +157,8 @@ func (b *FenceBroker) append(dst []byte, _ int16) []byte {
 
 func (b *FenceBroker) read(r *reader, _ int16) { b.BrokerID, b.BrokerEpoch = r.brokerEpoch() }
 
-// UnfenceBroker ends the fencing of a broker. Kafka wrote it before there was BrokerRegistrationChange; it is read only.
+// UnfenceBroker ends the fencing of a broker. Kafka wrote it before there was BrokerRegistrationChange; it is only
+// read.
 type UnfenceBroker struct {
 	BrokerID    kafka.BrokerID // id
 	BrokerEpoch kafka.BrokerEpoch

@@ -38,8 +38,8 @@ func TestRecordsOfKafkaAreReadAndWrittenAlike(t *testing.T) {
 			}
 		}
 	}
-	for _, typ := range []Type{TypeRegisterBroker, TypeTopic, TypePartition, TypeConfig, TypePartitionChange, TypeRemoveTopic,
-		TypeFeatureLevel, TypeProducerIDs, TypeBrokerRegistrationChange, TypeNoOp} {
+	for _, typ := range []Type{TypeRegisterBroker, TypeTopic, TypePartition, TypeConfig, TypePartitionChange,
+		TypeRemoveTopic, TypeFeatureLevel, TypeProducerIDs, TypeBrokerRegistrationChange, TypeNoOp} {
 		if seen[typ] == 0 {
 			t.Errorf("no %s was checked", typ)
 		}

@@ -50,7 +50,8 @@ func event(t *testing.T, d *datadriven.TestData) Event {
 	case "flushed":
 		return Event{Kind: Flushed, Offset: kafka.Offset(number(t, d, "to"))}
 	case "fetched":
-		return Event{Kind: Fetched, Broker: kafka.BrokerID(number(t, d, "by")), Offset: kafka.Offset(number(t, d, "to"))}
+		by, to := number(t, d, "by"), number(t, d, "to")
+		return Event{Kind: Fetched, Broker: kafka.BrokerID(by), Offset: kafka.Offset(to)}
 	}
 	t.Fatalf("unknown command %s", d.Cmd)
 	return Event{}

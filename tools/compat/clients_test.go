@@ -143,6 +143,7 @@ func fallsBack(t *testing.T, c *wireConn, producer client, j *job) bool {
 			return false
 		}
 	}
+	noteFallback(producer)
 	return true
 }
 
