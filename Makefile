@@ -6,7 +6,7 @@ FUZZTIME ?= 10s
 SEED ?= $(shell date +%s)
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build run test unit race compat kill lint fuzz crash bench check clean
+.PHONY: build run test unit race kill proof compat lint fuzz crash bench check clean
 
 build: ## bin/spate, one static binary
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/spate ./cmd/spate
@@ -14,11 +14,11 @@ build: ## bin/spate, one static binary
 run: build ## a broker on the defaults: PLAINTEXT://127.0.0.1:9092, data in ./data
 	bin/spate broker
 
-test: unit race kill compat ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
+test: unit race kill proof compat ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
 
 unit: build
 	$(GO) test ./...
-	cd tools && $(GO) test ./tidy
+	cd tools && $(GO) test ./tidy ./wirecap
 
 race: | gcc
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -30,11 +30,15 @@ gcc: # the race detector needs a C compiler
 kill: build ## kill -9 under load, real broker, real clients
 	cd tools && $(GO) test -count=1 -v ./chaos -seed $(SEED)
 
+proof: build ## what the design promises of its I/O, seen from outside (strace, metrics)
+	cd tools && $(GO) test -count=1 -v ./proof
+
 compat: build ## unmodified clients and Kafka's own tools against the real binary
 	cd tools && $(GO) test -count=1 -timeout 30m ./compat/...
 
-crash: build ## power cuts on a loop device; needs root
+crash: build ## power cuts on a loop device, a full disk; needs root
 	cd tools && $(GO) test -count=1 -v -tags crash -run PowerCut ./chaos -seed $(SEED)
+	cd tools && $(GO) test -count=1 -v -tags crash -run FullDisk ./proof
 
 lint: bin/staticcheck ## gofmt, vet, staticcheck, and the rules of tools/tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }

@@ -172,6 +172,9 @@ func TestFullDiskRefusesWritesServesReadsAndRecovers(t *testing.T) {
 	if got := len(c.readAll("orders", 0)); got != acked {
 		t.Fatalf("%d records are read, %d were acknowledged", got, acked)
 	}
+	if noted := strings.Count(n.log.String(), "appends are refused"); noted != 1 {
+		t.Errorf("noted %d times in the log", noted)
+	}
 	disk.SetCapacity(1 << 30)
 	if base := c.produce("orders", 0, value); base != int64(acked) {
 		t.Fatalf("with room again the next offset is %d, want %d", base, acked)

@@ -263,8 +263,11 @@ func (o *produceOp) fail(i int, err error) {
 	result := &o.results[i]
 	result.ErrorCode = kafka.CodeOf(err)
 	o.meter().Fail(result.ErrorCode)
-	if result.ErrorCode == kafka.UnknownServerError.Code {
+	switch result.ErrorCode {
+	case kafka.UnknownServerError.Code:
 		o.node.Log.Error("produce failed", "partition", o.jobs[i].replica.TopicPartition().String(), "error", err)
+	case kafka.KafkaStorageError.Code:
+		o.node.noteStorage(err)
 	}
 	if o.version >= 8 {
 		explain(result, err)

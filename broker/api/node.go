@@ -3,6 +3,8 @@ package api
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"spate/broker/purgatory"
 	"spate/internal/clock"
@@ -40,6 +42,8 @@ type Node struct {
 
 	AppendedRecords, AppendedBytes, FetchedBytes *metrics.Counter
 
+	storageNoted atomic.Int64 // when noteStorage last logged, in Unix nanoseconds
+
 	produces sync.Pool // of *produceOp
 	fetches  sync.Pool // of *fetchOp
 }
@@ -47,6 +51,19 @@ type Node struct {
 // Image is the newest image of the cluster that this broker has. It may trail the controller by one commit: a client
 // that acts on it gets an error that makes it ask again.
 func (n *Node) Image() *image.Image { return n.Metadata.Image() }
+
+// storageNoteEvery spaces out what is logged while producers try again and again: often enough for a person to see that
+// it lasts.
+const storageNoteEvery = 10 * time.Second
+
+// noteStorage logs that an append was refused by the disk, unless that was logged a moment ago. A full disk is known by
+// nothing else.
+func (n *Node) noteStorage(err error) {
+	now, last := n.Clock.Now().UnixNano(), n.storageNoted.Load()
+	if now-last >= int64(storageNoteEvery) && n.storageNoted.CompareAndSwap(last, now) {
+		n.Log.Error("appends are refused", "error", err)
+	}
+}
 
 // elsewhere tells whether a partition that this broker does not host exists all the same.
 func (n *Node) elsewhere(topic kafka.UUID, index kafka.PartitionIndex) bool {

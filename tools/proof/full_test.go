@@ -41,8 +41,13 @@ func TestFullDisk(t *testing.T) {
 	}
 	ballast := filepath.Join(mount, "ballast")
 	fillUp(t, ballast)
-	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Bootstrap), kgo.DefaultProduceTopic("t"), kgo.DisableIdempotentWrite(),
-		kgo.RecordRetries(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	producer, err := kgo.NewClient(
+		kgo.SeedBrokers(b.Bootstrap),
+		kgo.DefaultProduceTopic("t"),
+		kgo.DisableIdempotentWrite(),
+		kgo.RecordRetries(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,13 @@ func TestLargeFetchesLeaveBySendfile(t *testing.T) {
 		traced += n
 		calls++
 	}
-	t.Logf("%d MiB read by the consumer; sendfile moved %d bytes in %d calls; the metric says %.0f", megabytes, traced, calls, counted)
+	t.Logf(
+		"%d MiB read by the consumer; sendfile moved %d bytes in %d calls; the metric says %.0f",
+		megabytes,
+		traced,
+		calls,
+		counted,
+	)
 	if traced < megabytes<<20*9/10 {
 		t.Errorf("sendfile moved %d bytes of %d", traced, megabytes<<20)
 	}
