@@ -50,10 +50,12 @@ func openDirs(
 			return nil, "", errors.Join(err, d.close(-1))
 		case err != nil:
 			env.Log.Error("a log directory is offline", "dir", path, "error", err)
+			registry.Gauge(metrics.LogDirOffline, path).Set(1)
 			d.missing = true
 			continue
 		}
 		if slices.Contains(paths, path) {
+			registry.Gauge(metrics.LogDirOffline, path).Set(0)
 			d.logs = append(d.logs, dir)
 		}
 	}

@@ -137,11 +137,12 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	r := produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, batch("a"))
 	c.send(r)
 	eventually(t, "the produce waits", func() bool { return n.node.Produces.Len() == 1 })
+	address := n.address()
 	n.stop()
 	if p := c.receive(r).(*kmsg.ProduceResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 {
 		t.Fatalf("%v", kafka.ErrorOf(p.ErrorCode))
 	}
-	if _, err := net.Dial("tcp", n.t.(*testing.T).Name()); err == nil {
+	if _, err := net.Dial("tcp", address); err == nil {
 		t.Fatal("the listener is open")
 	}
 }
@@ -216,7 +217,9 @@ func TestMetrics(t *testing.T) {
 	}
 	for name, want := range map[metrics.Name]float64{
 		metrics.PartitionHW: 2, metrics.PartitionEnd: 2, metrics.PartitionStart: 0, metrics.Topics: 1,
-		metrics.Partitions: 1, metrics.Connections: 1, metrics.Delayed: 0, metrics.FetchSessions: 0,
+		metrics.Partitions: 1, metrics.PartitionsOffline: 0, metrics.DiskFull: 0,
+		metrics.Corruptions: 0, metrics.SegmentsRolled: 0, metrics.SegmentsDeleted: 0, metrics.MemoryWaits: 0,
+		metrics.LogDirOffline: 0, metrics.Connections: 1, metrics.Delayed: 0, metrics.FetchSessions: 0,
 	} {
 		if got := level(name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"spate/internal/metrics"
 	"spate/netpoll"
@@ -13,6 +14,7 @@ import (
 func (b *Broker) watch() {
 	b.watchNetwork()
 	b.watchLogs()
+	b.watchDirs()
 	level := func(name metrics.Name, read func() int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
 			emit(metrics.Value{Labels: labels, Number: float64(read())})
@@ -42,15 +44,24 @@ func (b *Broker) watchNetwork() {
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedFiles }, "descriptors")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedHandler }, "handler")
 	count(metrics.ColdReads, func(s *netpoll.Stats) int64 { return s.ColdReads })
+	count(metrics.MemoryWaits, func(s *netpoll.Stats) int64 { return s.Starved })
 	count(metrics.RequestMemory, func(s *netpoll.Stats) int64 { return s.MemoryBytes })
 }
 
 func (b *Broker) watchLogs() {
-	b.registry.Each(metrics.Partitions, func(emit func(metrics.Value)) {
-		n := 0
-		b.replicas.Each(func(*replica.Replica) { n++ })
-		emit(metrics.Value{Number: float64(n)})
-	})
+	partitions := func(name metrics.Name, counts func(*replica.View) bool) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			n := 0
+			b.replicas.Each(func(r *replica.Replica) {
+				if counts(r.View()) {
+					n++
+				}
+			})
+			emit(metrics.Value{Number: float64(n)})
+		})
+	}
+	partitions(metrics.Partitions, func(*replica.View) bool { return true })
+	partitions(metrics.PartitionsOffline, func(v *replica.View) bool { return v.Unavailable != nil })
 	perLog := func(name metrics.Name, read func(*partition.Log) int64) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
 			b.replicas.Each(func(r *replica.Replica) {
@@ -69,20 +80,35 @@ func (b *Broker) watchLogs() {
 	perLog(metrics.PartitionStart, func(l *partition.Log) int64 { return int64(l.LogStartOffset()) })
 	perLog(metrics.PartitionEnd, func(l *partition.Log) int64 { return int64(l.LogEndOffset()) })
 	perLog(metrics.PartitionHW, func(l *partition.Log) int64 { return int64(l.HighWatermark()) })
-	b.registry.Each(metrics.LogDirBytes, func(emit func(metrics.Value)) {
-		for _, dir := range b.dirs.logs {
-			sum := int64(0)
-			for _, log := range dir.Logs() {
-				sum += log.Bytes()
+}
+
+func (b *Broker) watchDirs() {
+	perDir := func(name metrics.Name, read func(*partition.LogDir) int64) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			for _, dir := range b.dirs.logs {
+				emit(metrics.Value{Labels: []string{dir.Path()}, Number: float64(read(dir))})
 			}
-			emit(metrics.Value{Labels: []string{dir.Path()}, Number: float64(sum)})
+		})
+	}
+	stat := func(name metrics.Name, of func(*partition.Stats) *atomic.Int64) {
+		perDir(name, func(d *partition.LogDir) int64 { return of(d.Stats()).Load() })
+	}
+	perDir(metrics.LogDirBytes, func(d *partition.LogDir) (sum int64) {
+		for _, log := range d.Logs() {
+			sum += log.Bytes()
 		}
+		return sum
 	})
-	b.registry.Each(metrics.LogDirFreeBytes, func(emit func(metrics.Value)) {
-		for _, dir := range b.dirs.logs {
-			if free, err := dir.FreeBytes(); err == nil {
-				emit(metrics.Value{Labels: []string{dir.Path()}, Number: float64(free)})
-			}
+	perDir(metrics.LogDirFreeBytes, func(d *partition.LogDir) int64 {
+		free, err := d.FreeBytes()
+		if err != nil {
+			return 0 // a disk that cannot say is no place to write to
 		}
+		return free
 	})
+	stat(metrics.DiskFull, func(s *partition.Stats) *atomic.Int64 { return &s.DiskFull })
+	stat(metrics.SlowOperations, func(s *partition.Stats) *atomic.Int64 { return &s.SlowOperations })
+	stat(metrics.Corruptions, func(s *partition.Stats) *atomic.Int64 { return &s.Corruptions })
+	stat(metrics.SegmentsRolled, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsRolled })
+	stat(metrics.SegmentsDeleted, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsDeleted })
 }

@@ -35,7 +35,6 @@ type View struct {
 
 // Replica is this broker's copy of one partition.
 type Replica struct {
-	topic   *Topic
 	tp      kafka.TopicPartition
 	watcher Watcher
 	view    atomic.Pointer[View]
@@ -47,10 +46,9 @@ type Replica struct {
 
 // newReplica makes the replica of a log, or of nothing where log is nil: then it is unavailable.
 func newReplica(
-	self kafka.BrokerID, t *Topic, index kafka.PartitionIndex, log *partition.Log, s Settings, w Watcher,
+	self kafka.BrokerID, tp kafka.TopicPartition, log *partition.Log, s Settings, w Watcher,
 ) *Replica {
-	tp := kafka.TopicPartition{Topic: t.Name, Partition: index}
-	r := &Replica{topic: t, tp: tp, watcher: w, isrMin: s.ISRMin}
+	r := &Replica{tp: tp, watcher: w, isrMin: s.ISRMin}
 	first := &View{Log: log, AckFlushed: s.Log.Durability == partition.DurabilityFlush}
 	if log == nil {
 		first.Unavailable = kafka.KafkaStorageError
@@ -66,9 +64,6 @@ func newReplica(
 	r.step(state.Event{Kind: state.Configured, AckFlushed: first.AckFlushed})
 	return r
 }
-
-// Topic is the topic that the partition belongs to.
-func (r *Replica) Topic() *Topic { return r.topic }
 
 // TopicPartition names the partition.
 func (r *Replica) TopicPartition() kafka.TopicPartition { return r.tp }
@@ -241,6 +236,9 @@ func (r *Replica) assign(self kafka.BrokerID, a *state.Assignment) {
 		log.AssignEpoch(a.LeaderEpoch)
 	}
 	r.step(state.Event{Kind: state.Assigned, Assignment: a})
+	if log != nil && log.FlushedOffset() < log.LogEndOffset() {
+		log.AwaitFlush() // what the last process left: nobody appends, so nobody else asks
+	}
 }
 
 // configure puts new settings in force.

@@ -52,18 +52,6 @@ func (s *Set) TopicNamed(name string) *Topic { return s.topics.byString(name) }
 // TopicByID finds a topic by its id. It allocates nothing and takes no lock.
 func (s *Set) TopicByID(id kafka.UUID) *Topic { return s.topics.byID(id) }
 
-// Replica finds one replica, or nil.
-func (s *Set) Replica(tp kafka.TopicPartition) *Replica {
-	t := s.topics.byString(tp.Topic)
-	if t == nil {
-		return nil
-	}
-	return t.Partition(tp.Partition)
-}
-
-// TopicCount is the number of topics with a replica here.
-func (s *Set) TopicCount() int { return int(s.topics.count.Load()) }
-
 // Each calls visit for every replica, in no order.
 func (s *Set) Each(visit func(*Replica)) {
 	s.topics.each(func(t *Topic) {
@@ -74,9 +62,6 @@ func (s *Set) Each(visit func(*Replica)) {
 		}
 	})
 }
-
-// Dirs is the log directories that were open at the start.
-func (s *Set) Dirs() []*partition.LogDir { return s.dirs }
 
 // Load loads the logs of all directories, at start, and makes those that the image asks for and that are not there.
 // Folders that the image does not place here are set aside. A log that cannot be read, and all logs of a directory that
@@ -197,9 +182,10 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 	}
 	r := t.Partition(index)
 	if r == nil {
+		tp := kafka.TopicPartition{Topic: topic.Name, Partition: index}
 		settings := s.settings(img, topic.Name)
-		log := s.logOf(topic, index, settings.Log, found)
-		r = newReplica(s.options.Self, t, index, log, settings, s.options.Watch())
+		log := s.logOf(tp, topic, settings.Log, found)
+		r = newReplica(s.options.Self, tp, log, settings, s.options.Watch())
 		t.put(r)
 	}
 	r.assign(s.options.Self, &state.Assignment{
@@ -212,13 +198,12 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 }
 
 // logOf gives the log that was found, or a new one where the partition is new; nil when there is none to be had.
-func (s *Set) logOf(t *image.Topic, index kafka.PartitionIndex, c partition.Config, found logs) *partition.Log {
-	tp := kafka.TopicPartition{Topic: t.Name, Partition: index}
+func (s *Set) logOf(tp kafka.TopicPartition, t *image.Topic, c partition.Config, found logs) *partition.Log {
 	log, there := found[tp]
 	if there {
 		return log
 	}
-	dir, err := s.place(t.Partitions[index], found != nil)
+	dir, err := s.place(t.Partitions[tp.Partition], found != nil)
 	if err == nil {
 		log, err = dir.OpenLog(tp, t.ID, c)
 	}

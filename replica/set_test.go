@@ -215,7 +215,7 @@ func TestTopicsAreFoundByNameAndID(t *testing.T) {
 	}
 	id := h.TopicNamed("b").ID
 	h.delete("b")
-	if h.TopicNamed("b") != nil || h.TopicByID(id) != nil || h.TopicCount() != 3 {
+	if h.TopicNamed("b") != nil || h.TopicByID(id) != nil {
 		t.Error("a deleted topic is found")
 	}
 	count := 0

@@ -61,7 +61,6 @@ type directory struct {
 	seed  maphash.Seed
 	names [shardCount]atomic.Pointer[map[string]*Topic]
 	ids   [shardCount]atomic.Pointer[map[kafka.UUID]*Topic]
-	count atomic.Int64
 }
 
 func newDirectory() *directory {
@@ -96,7 +95,6 @@ func (d *directory) add(t *Topic) {
 	ids := maps.Clone(*id.Load())
 	ids[t.ID] = t
 	id.Store(&ids)
-	d.count.Add(1)
 }
 
 func (d *directory) remove(t *Topic) {
@@ -108,7 +106,6 @@ func (d *directory) remove(t *Topic) {
 	ids := maps.Clone(*id.Load())
 	delete(ids, t.ID)
 	id.Store(&ids)
-	d.count.Add(-1)
 }
 
 // each calls visit for every topic, in no order.

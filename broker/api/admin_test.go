@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,10 +10,22 @@ import (
 	"spate/kafka"
 )
 
+// dataDir is a folder for one test's broker. t.TempDir would not do: it puts the commas of a test's name into the path,
+// and log.dirs is a list.
+func dataDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "spate-api-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // ourBroker starts a broker of ours, whatever -kafka says, with these settings.
 func ourBroker(t *testing.T, set ...string) *story {
 	t.Helper()
-	set = append([]string{"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + t.TempDir()}, set...)
+	set = append([]string{"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t)}, set...)
 	return &story{t: t, address: startBroker(t, set...)}
 }
 
@@ -51,7 +64,7 @@ func TestAutoCreation(t *testing.T) {
 			[]string{"new"}, map[string][2]int{"new": {3, 0}}},
 		{"the broker does not wish it", "auto.create.topics.enable=false", 4, true,
 			[]string{"new"}, map[string][2]int{"new": {3, 0}}},
-		{"names that no topic can have, and those of coordinators", "num.partitions=3", 12, true,
+		{"names that no topic can have and those of coordinators", "num.partitions=3", 12, true,
 			[]string{"no name", "", "__consumer_offsets", "new", "new"},
 			map[string][2]int{"no name": {17, 0}, "": {17, 0}, "__consumer_offsets": {3, 0}, "new": {0, 3}}},
 		{"more replicas than brokers", "default.replication.factor=3", 12, true,

@@ -69,7 +69,7 @@ type story struct {
 func newStory(t testing.TB) *story {
 	s := &story{t: t, address: *kafkaAddress, ids: map[string]kafka.UUID{}, producers: map[float64]bool{}}
 	if s.address == "" {
-		s.address = startBroker(t, "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs="+t.TempDir(), "node.id=1",
+		s.address = startBroker(t, "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs="+dataDir(t), "node.id=1",
 			"num.partitions=1", "log.retention.hours=168") // the last two stand in Kafka's stock file
 		return s
 	}

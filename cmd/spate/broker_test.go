@@ -193,7 +193,7 @@ func TestStockFile(t *testing.T) {
 	}
 }
 
-// TestMetricsEndpoint: the ready line says where, what a produce did can be read there, and every metric of the table is.
+// TestMetricsEndpoint: the ready line says where, what a produce did can be read there, and so can every metric.
 func TestMetricsEndpoint(t *testing.T) {
 	dir := t.TempDir()
 	r, line := launch(t, dir, nil, "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set",

@@ -49,24 +49,32 @@ func (cmd DeleteTopics) decide(c *Controller) Outcome {
 	var records []record.Record
 	var reply DeleteTopicsReply
 	counts := make(map[refKey]int, len(cmd.Topics))
-	byID := make(map[kafka.UUID]bool, len(cmd.Topics)) // what the request names by id
+	byID := make(map[kafka.UUID]bool, len(cmd.Topics))   // what the request names by id
+	byName := make(map[kafka.UUID]bool, len(cmd.Topics)) // the ids of what it names by name
 	for _, ref := range cmd.Topics {
 		counts[ref.key()]++
 		byID[ref.ID] = byID[ref.ID] || ref.Name == nil
+		if ref.Name != nil {
+			if topic := c.image.Topic(*ref.Name); topic != nil {
+				byName[topic.ID] = true
+			}
+		}
 	}
 	for _, ref := range cmd.Topics {
 		key := ref.key()
 		count := counts[key]
-		if count == 0 {
-			continue // a duplicate that has been answered
+		if count == 0 || !key.named && byName[key.id] {
+			continue // a duplicate that has been answered, or is refused where it is named
 		}
 		counts[key] = 0
 		result := DeletedTopic{Name: ref.Name, ID: ref.ID}
 		topic, err := key.find(c.image, count, byID)
+		if topic != nil {
+			result.Name, result.ID = &topic.Name, topic.ID
+		}
 		if err != nil {
 			result.Err = err
 		} else {
-			result.Name, result.ID = &topic.Name, topic.ID
 			records = append(records, &record.RemoveTopic{ID: topic.ID})
 		}
 		reply.Topics = append(reply.Topics, result)
@@ -77,7 +85,8 @@ func (cmd DeleteTopics) decide(c *Controller) Outcome {
 	return Outcome{Records: records, Reply: reply}
 }
 
-// find looks the topic up; count is how often the request has the very same reference.
+// find looks the topic up; count is how often the request has the very same reference. There may be a topic beside the
+// error: the one that is not deleted.
 func (ref refKey) find(now *image.Image, count int, byID map[kafka.UUID]bool) (*image.Topic, error) {
 	switch {
 	case !ref.named && ref.id == kafka.ZeroUUID:
@@ -103,7 +112,7 @@ func findNamed(now *image.Image, name string, byID map[kafka.UUID]bool) (*image.
 		return nil, refuse(kafka.UnknownTopicOrPartition, "This server does not host this topic-partition.")
 	}
 	if byID[topic.ID] {
-		return nil, refuse(kafka.InvalidRequest, "The provided topic name maps to an ID that was already supplied.")
+		return topic, refuse(kafka.InvalidRequest, "The provided topic name maps to an ID that was already supplied.")
 	}
 	return topic, nil
 }

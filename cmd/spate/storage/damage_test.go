@@ -346,7 +346,8 @@ func TestDumpOfDamage(t *testing.T) {
 		entries    int // that are still shown, at least
 		want       string
 	}{
-		{"a log that ends inside a batch", lastLog, cut(lastBatch + 70), 20, "position 4440: the file ends inside a batch"},
+		{"a log that ends inside a batch", lastLog, cut(lastBatch + 70), 20,
+			"position 4440: the file ends inside a batch"},
 		{"a batch with a wrong checksum", lastLog, flip(lastBatch + 70), 20, "position 4440: the checksum is "},
 		{"records that do not parse", lastLog, breakRecord, 20, "position 4440: "},
 		{"an index that ends inside an entry", "golden-0/00000000000000000130.index", cut(13), 1,
@@ -358,7 +359,8 @@ func TestDumpOfDamage(t *testing.T) {
 		{"a wrong snapshot", "golden-0/00000000000000000258.snapshot", flip(1), 0, "position 0: version 65 is not 1"},
 		{"a wrong checkpoint", recovery, become("0\nx\n"), 0, "position 2: 0 entries follow"},
 		{"wrong epochs", "golden-0/leader-epoch-checkpoint", become("0\n1\nx 0\n"), 0, `position 3: "x 0": must be`},
-		{"a wrong meta.properties", "meta.properties", become("version=1\nnode.id=x\ncluster.id=c\ndirectory.id=d\n"), 0,
+		{"a wrong meta.properties", "meta.properties", become("version=1\nnode.id=x\ncluster.id=c\ndirectory.id=d\n"),
+			0,
 			`node.id "x" is not a number`},
 		{"a wrong directory id", "meta.properties", become("version=1\nnode.id=1\ncluster.id=c\ndirectory.id=d\n"), 0,
 			"directory.id: "},
