@@ -43,7 +43,8 @@ func (b *Broker) watchNetwork() {
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedPerIP }, "per-ip")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedFiles }, "descriptors")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedHandler }, "handler")
-	count(metrics.ColdReads, func(s *netpoll.Stats) int64 { return s.ColdReads })
+	count(metrics.ColdReads, func(s *netpoll.Stats) int64 { return s.ColdReads }, "send")
+	count(metrics.ColdReads, func(*netpoll.Stats) int64 { return b.node.Meters.ColdFetches.Load() }, "fetch")
 	count(metrics.MemoryWaits, func(s *netpoll.Stats) int64 { return s.Starved })
 	count(metrics.RequestMemory, func(s *netpoll.Stats) int64 { return s.MemoryBytes })
 }

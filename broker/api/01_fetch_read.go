@@ -32,6 +32,7 @@ type coldRead struct{ fetch *fetchOp }
 
 // Work reads what is not in memory, while the loop leaves the operation alone.
 func (c *coldRead) Work() {
+	c.fetch.node.Meters.ColdFetches.Add(1)
 	c.fetch.read()
 	c.fetch.conn.Post(c)
 }

@@ -26,7 +26,11 @@ type Meter struct {
 const errorCodesMax = 160
 
 // Meters is the instruments of every API that is served, by key.
-type Meters struct{ byKey [128]*Meter }
+type Meters struct {
+	ColdFetches atomic.Int64 // fetches whose look-up was left to a worker
+
+	byKey [128]*Meter
+}
 
 // NewMeters resolves the instruments in registry.
 func NewMeters(registry *metrics.Registry) *Meters {

@@ -85,7 +85,8 @@ var Table = []Desc{
 	{ConnectionsRefused, Count, "connections", []string{"reason"},
 		"Connections that were refused, by the limit they hit."},
 	{LoopLag, Duration, "seconds", nil, "How long events waited for their event loop."},
-	{ColdReads, Count, "reads", nil, "Ranges that were not in the page cache and were read by a worker."},
+	{ColdReads, Count, "reads", []string{"by"}, "Reads that a worker made because data was not in the page cache: " +
+		"by a fetch that looked it up, or by a connection that was to send it."},
 	{RequestMemory, Level, "bytes", nil, "Memory held by requests."},
 	{MemoryWaits, Count, "waits", nil, "Times that a connection was not read because requests held all the memory."},
 

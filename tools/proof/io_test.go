@@ -91,8 +91,8 @@ func TestLargeFetchesLeaveBySendfile(t *testing.T) {
 }
 
 // Goal: a consumer whose data is not in the page cache is served, and its disk reads are made by workers, not by the
-// loop. Method: write, stop, drop the files from the page cache, start, read; the metric counts the workers' reads. That
-// the loop serves others meanwhile is pinned in netpoll's own tests with a read that never ends.
+// loop. Method: write, stop, drop the files from the page cache, start, read; the metric counts the workers' reads.
+// That the loop serves others meanwhile is pinned by netpoll's and broker's tests, on reads that never end.
 func TestColdReadsAreMadeByWorkers(t *testing.T) {
 	ctx := within(t, 3*time.Minute)
 	dir, metrics := t.TempDir(), freeAddress(t)

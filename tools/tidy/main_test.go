@@ -48,7 +48,8 @@ func TestEachRuleFindsItsBreach(t *testing.T) {
 		{"a pure package with a mutex", "replica/state/a.go",
 			doc + "//\n//tidy:pure\npackage state\n\nimport _ \"sync\"\n", "a pure package imports"},
 		{"an untyped atomic", "netpoll/a.go",
-			doc + "package netpoll\n\nimport \"sync/atomic\"\n\nvar n int64\n\nfunc f() { atomic.AddInt64(&n, 1) }\n", "typed atomics"},
+			doc + "package netpoll\n\nimport \"sync/atomic\"\n\nvar n int64\n\nfunc f() { atomic.AddInt64(&n, 1) }\n",
+			"typed atomics"},
 		{
 			"a test that sleeps",
 			"netpoll/a_test.go",
