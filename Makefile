@@ -8,8 +8,8 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: build run test unit race kill proof compat lint fuzz crash bench check clean
 
-build: ## bin/spate, one static binary
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/spate ./cmd/spate
+build: ## bin/spate, one static binary (-buildvcs=false: git refuses to look at a checkout that another user owns)
+	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/spate ./cmd/spate
 
 run: build ## a broker on the defaults: PLAINTEXT://127.0.0.1:9092, data in ./data
 	bin/spate broker
@@ -24,7 +24,10 @@ race: | gcc
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 gcc: # the race detector needs a C compiler
-	@command -v gcc >/dev/null || { apt-get update -q && apt-get install -y -q gcc libc6-dev; }
+	@command -v gcc >/dev/null || { \
+	  sudo=; test $$(id -u) = 0 || sudo='sudo -n'; \
+	  $$sudo apt-get update -q; \
+	  $$sudo apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 gcc libc6-dev; }
 .PHONY: gcc
 
 kill: build ## kill -9 under load, real broker, real clients

@@ -94,20 +94,24 @@ func Install(command string, packages ...string) error {
 	if _, err := exec.LookPath(command); err == nil {
 		return nil
 	}
-	install := append([]string{"apt-get", "install", "-y", "-q", "--no-install-recommends"}, packages...)
-	steps := [][]string{{"apt-get", "update", "-q"}, install}
-	for _, step := range steps {
+	// A machine that has just booted may be upgrading itself: its lock is waited for.
+	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}
+	var failed []error
+	// An update that fails for one source leaves the lists of the others: what counts is the command in the end.
+	for _, step := range [][]string{{"apt-get", "update", "-q"}, append(install, packages...)} {
 		if os.Geteuid() != 0 {
 			step = append([]string{"sudo", "-n"}, step...)
 		}
 		cmd := exec.Command(step[0], step[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s is missing and %s failed: %w\n%s", command, strings.Join(step, " "), err, out)
+			failed = append(failed, fmt.Errorf("%s: %w\n%s", strings.Join(step, " "), err, out))
 		}
 	}
-	_, err := exec.LookPath(command)
-	return err
+	if _, err := exec.LookPath(command); err != nil {
+		return fmt.Errorf("%s is missing: %w", command, errors.Join(append(failed, err)...))
+	}
+	return nil
 }
 
 // KafkaTool prepares a run of one of Kafka's command-line classes; a name without a package is one of
