@@ -11,6 +11,7 @@ import (
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/metadata"
+	"spate/metadata/image"
 	"spate/partition"
 )
 
@@ -116,6 +117,25 @@ func (d *dirs) ids() []kafka.UUID {
 	}
 	return ids
 }
+
+// registered are the directories to register: those that are open, and those of the last registration that are not,
+// because they have failed, were taken off log.dirs, or because a disk is not mounted and an empty folder was formatted
+// in its place. Once missed, a directory is looked for at every start.
+func (d *dirs) registered(last *image.Broker) []kafka.UUID {
+	ids := d.ids()
+	if last == nil {
+		return ids
+	}
+	for _, id := range last.LogDirs {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// lacks tells whether a directory of the last registration is not open now.
+func (d *dirs) lacks(last *image.Broker) bool { return len(d.registered(last)) > len(d.ids()) }
 
 func (d *dirs) start() {
 	for _, dir := range d.logs {

@@ -342,6 +342,48 @@ func TestLogDirThatIsMissingAtStart(t *testing.T) {
 	}
 }
 
+// A disk that is not mounted looks like an empty new one. What it holds must not begin anew at offset 0 meanwhile: the
+// records would seem lost, and be at odds with the new ones when it comes back.
+func TestLogDirThatIsEmptyAtStart(t *testing.T) {
+	disk := vfs.NewMem()
+	n, inA, inB := twoDirs(t, disk)
+	c := n.client()
+	c.produce("orders", inA, "a")
+	c.produce("orders", inB, "b")
+	n.stop()
+	if err := disk.Rename("/b", "/b.unmounted"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // however often it is tried
+		n.start()
+		c = n.client()
+		if got := c.readAll("orders", inA); !slices.Equal(got, []string{"a"}) {
+			t.Fatalf("%q", got)
+		}
+		refused := produceOne(c, produceRequest(9, 1, "orders", kafka.ZeroUUID, inB, batch("x")))
+		if refused.Error != "KAFKA_STORAGE_ERROR" {
+			t.Fatalf("answered %q", refused.Error)
+		}
+		n.stop()
+	}
+	n.start()
+	n.createTopic("more", 2)
+	c = n.client()
+	c.produce("more", 0, "c")
+	c.produce("more", 1, "d")
+	n.stop()
+	if err := disk.Rename("/b", "/b.empty"); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Rename("/b.unmounted", "/b"); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if got := n.client().readAll("orders", inB); !slices.Equal(got, []string{"b"}) {
+		t.Fatalf("%q", got)
+	}
+}
+
 // While one disk does not answer at all, clients of another disk on the same loop are served as ever; and the appends
 // to the slow one keep their order.
 func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {

@@ -144,9 +144,10 @@ func (b *Broker) startHandlers() error {
 	c := b.config
 	b.replicas = replica.NewSet(b.dirs.logs, replica.Options{
 		Self:        kafka.BrokerID(c.NodeID()),
-		DirsMissing: b.dirs.missing,
+		DirsMissing: b.dirs.missing || b.dirs.lacks(b.lastRegistration()),
 		Settings:    func(overrides map[string]string) replica.Settings { return topicSettings(c, overrides) },
 		Watch:       func() replica.Watcher { return new(purgatory.List) },
+		Clock:       b.env.Clock,
 		Log:         b.env.Log,
 	})
 	b.node = &api.Node{
@@ -171,6 +172,7 @@ func (b *Broker) stopHandlers(context.Context) error {
 	b.node.Workers.Close()
 	b.node.Writers.Close()
 	b.node.Produces.Close()
+	b.replicas.Close()
 	return nil
 }
 
@@ -184,6 +186,11 @@ func (b *Broker) loadPartitions() error {
 	return nil
 }
 
+// lastRegistration is this broker as the cluster knows it from an earlier start, or nil.
+func (b *Broker) lastRegistration() *image.Broker {
+	return b.metadata.Image().Broker(kafka.BrokerID(b.config.NodeID()))
+}
+
 // registerTimeout bounds the commit of the registration: it takes one flush of the metadata log.
 const registerTimeout = time.Minute
 
@@ -194,7 +201,8 @@ func (b *Broker) register() error {
 		return fmt.Errorf("draw an incarnation id: %w", err)
 	}
 	cmd := controller.RegisterBroker{
-		BrokerID: b.node.ID, ClusterID: b.clusterID, IncarnationID: incarnation, LogDirs: b.dirs.ids(),
+		BrokerID: b.node.ID, ClusterID: b.clusterID, IncarnationID: incarnation,
+		LogDirs: b.dirs.registered(b.lastRegistration()),
 		Features: []record.FeatureRange{
 			{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
 		},

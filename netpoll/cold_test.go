@@ -175,6 +175,28 @@ func TestResidency(t *testing.T) {
 	}
 }
 
+// TestColdBehindWhatFillsTheTurn: a range is sent by a call of its own, so all that this call would send has to be in
+// memory, whatever room the pieces before it have left in the turn.
+func TestColdBehindWhatFillsTheTurn(t *testing.T) {
+	const warm = 8192
+	file := newFile(t, sendWindow)
+	w := newWorld(t, Options{}, echoer())
+	w.dial()
+	c := w.nextOpen().(*conn)
+	file.evict(t)
+	_, _ = unix.Pread(file.fd, make([]byte, warm), 0)
+	before := Piece{Bytes: make([]byte, sendWindow-warm)}
+	var next obstacle
+	w.do(c, func() {
+		c.queue.fill(c.queue.reserve(), &Response{Pieces: []Piece{before, file.piece(0, sendWindow, both)}})
+		next = c.collect()
+		c.queue.pop()
+	})
+	if next != coldRange {
+		t.Fatalf("collect says %d of a range that is mostly on the disk", next)
+	}
+}
+
 // TestReadersInOrder: ranges are read in first come, first served, and the line is empty at the end.
 func TestReadersInOrder(t *testing.T) {
 	p := newReaders()

@@ -75,7 +75,7 @@ func (c *conn) collect() obstacle {
 			n := min(p.size()-from, room)
 			bytes := p.Bytes
 			if bytes == nil && n > 0 {
-				if !c.resident(p, from, n) {
+				if !c.resident(p, from, min(p.size()-from, sendWindow)) { // all that sendFile would send
 					return coldRange
 				}
 				if p.Mapped == nil || p.FD >= 0 && p.Length >= smallRange {

@@ -164,6 +164,35 @@ func (l *Log) Delete() error {
 	return nil
 }
 
+// DeleteFolder deletes the folder of a partition whose log is not open: it could not be loaded, or could not be made.
+// That of another topic stays.
+func (d *LogDir) DeleteFolder(tp kafka.TopicPartition, topicID kafka.UUID) error {
+	if err := d.offline(); err != nil {
+		return err
+	}
+	if d.Log(tp) != nil || !d.folderExists(tp) {
+		return nil
+	}
+	found, err := d.readTopicID(tp)
+	if err == nil && found != topicID && found != kafka.ZeroUUID {
+		return nil
+	}
+	var folder string
+	if err == nil {
+		folder, err = d.setAside(tp, deleteSuffix)
+	}
+	switch {
+	case err == nil:
+		d.doom(doomed{due: d.env.Clock.Now(), folder: folder}) // nobody can be reading from it
+		return nil
+	case diskFull(err):
+		d.stats.DiskFull.Add(1)
+	default:
+		d.fail(fmt.Errorf("delete %s: %w", tp, err))
+	}
+	return fmt.Errorf("%w: delete %s: %w", kafka.KafkaStorageError, tp, err)
+}
+
 // setAside renames the folder of tp, durably, and gives its new path.
 func (d *LogDir) setAside(tp kafka.TopicPartition, suffix string) (string, error) {
 	name, err := outgoingName(d.env.Random, tp, suffix)

@@ -5,5 +5,5 @@
 //
 // It never talks to clients and never decides who leads. Event loops call Append, Read and the look-ups, which take no
 // lock that is held across I/O; the metadata goroutine calls Load and Apply, one at a time; flushers report through
-// Flushed and Failed.
+// Flushed and Failed. A timer tries again to make the logs that found no room on the disk.
 package replica

@@ -1,10 +1,12 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 
+	"spate/internal/clock"
 	"spate/internal/task"
 	"spate/kafka"
 	"spate/metadata/image"
@@ -21,13 +23,14 @@ type Settings struct {
 // Options is how a Set is run.
 type Options struct {
 	Self kafka.BrokerID
-	// DirsMissing says that a configured log directory could not be opened. A partition that is found nowhere may then
-	// be in that one, and is not made anew.
+	// DirsMissing says that a configured log directory could not be opened, or that one of the last start is not there.
+	// A partition that is found nowhere may then be in that one, and is not made anew.
 	DirsMissing bool
 	// Settings resolves the settings of a topic from what is set on it, which the controller has validated.
 	Settings func(overrides map[string]string) Settings
 	// Watch makes the watcher of a replica.
 	Watch func() Watcher
+	Clock clock.Clock
 	Log   *slog.Logger
 }
 
@@ -36,6 +39,13 @@ type Set struct {
 	options Options
 	dirs    []*partition.LogDir
 	topics  *directory
+
+	// changing is held by Load, Apply and the retries, across I/O; look-ups do not take it.
+	changing sync.Mutex
+	image    *image.Image // what topics follows
+	roomless []roomless
+	timer    clock.Timer // of the next retry; nil before the first
+	closed   bool
 }
 
 // NewSet makes an empty set over the log directories, which are open and hold their own lock.
@@ -67,6 +77,9 @@ func (s *Set) Each(visit func(*Replica)) {
 // Folders that the image does not place here are set aside. A log that cannot be read, and all logs of a directory that
 // fails, leave their partitions unavailable; only what an operator has to sort out first is an error.
 func (s *Set) Load(img *image.Image) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.image = img
 	found, err := s.loadDirs(img)
 	if err != nil {
 		return err
@@ -145,6 +158,9 @@ func (s *Set) settings(img *image.Image, topic string) Settings {
 
 // Apply follows the metadata from one image to the next.
 func (s *Set) Apply(img *image.Image, d *image.Delta) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.image = img
 	for _, topic := range d.TopicsDeleted {
 		s.drop(topic.ID)
 	}
@@ -188,12 +204,17 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 		r = newReplica(s.options.Self, tp, log, settings, s.options.Watch())
 		t.put(r)
 	}
-	r.assign(s.options.Self, &state.Assignment{
-		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-		Replicas: p.Replicas, ISR: p.ISR,
-	})
+	r.assign(s.options.Self, assignment(p))
 	if fresh {
 		s.topics.add(t) // with its first replica ready
+	}
+}
+
+// assignment is what the controller says of a partition, in the machine's words.
+func assignment(p *image.Partition) *state.Assignment {
+	return &state.Assignment{
+		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+		Replicas: p.Replicas, ISR: p.ISR,
 	}
 }
 
@@ -209,6 +230,9 @@ func (s *Set) logOf(tp kafka.TopicPartition, t *image.Topic, c partition.Config,
 	}
 	if err != nil {
 		s.options.Log.Error("a partition is offline: it has no log", "partition", tp.String(), "error", err)
+		if diskFull(err) {
+			s.lack(roomless{topic: t.ID, index: tp.Partition, dir: dir})
+		}
 		return nil
 	}
 	return log
@@ -235,7 +259,7 @@ func (s *Set) place(p *image.Partition, starting bool) (*partition.LogDir, error
 	case !isReserved(assigned):
 		return nil, fmt.Errorf("it is assigned to the log directory with id %s, which is offline", assigned)
 	case starting && (s.options.DirsMissing || s.anyFailed()):
-		return nil, fmt.Errorf("it may be in a log directory that is offline")
+		return nil, fmt.Errorf("it may be in a log directory that is offline or not there")
 	case best == nil:
 		return nil, fmt.Errorf("every log directory is offline")
 	}
@@ -273,12 +297,25 @@ func (s *Set) drop(id kafka.UUID) {
 			continue
 		}
 		r.retire(kafka.UnknownTopicOrPartition)
-		if log := r.View().Log; log != nil {
-			if err := log.Delete(); err != nil {
-				s.options.Log.Error("a deleted partition stays on disk", "partition", r.tp.String(), "error", err)
-			}
+		if err := s.deleteData(r, id); err != nil {
+			s.options.Log.Error("a deleted partition stays on disk", "partition", r.tp.String(), "error", err)
 		}
 	}
+}
+
+// deleteData deletes the log of a replica, or what there is on the disk of one whose log could not be opened: it would
+// be in the way of a new topic of that name.
+func (s *Set) deleteData(r *Replica, topic kafka.UUID) error {
+	if log := r.View().Log; log != nil {
+		return log.Delete()
+	}
+	var errs []error
+	for _, dir := range s.dirs {
+		if dir.Failed() == nil {
+			errs = append(errs, dir.DeleteFolder(r.tp, topic))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Set) configure(img *image.Image, topic string) {

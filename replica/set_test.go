@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type host struct {
 	paths      []string
 	dirs       []*partition.LogDir
 	missing    bool
+	clock      *clock.Manual // of the set; the directories go by the real time
 	log        bytes.Buffer
 }
 
@@ -82,8 +84,9 @@ func (h *host) tryOpen() error {
 		h.dirs = append(h.dirs, dir)
 		ids = append(ids, dir.ID())
 	}
+	h.clock = clock.NewManual(time.Now())
 	h.Set = NewSet(h.dirs, Options{
-		Self: 1, DirsMissing: h.missing, Log: logger,
+		Self: 1, DirsMissing: h.missing, Clock: h.clock, Log: logger,
 		Settings: func(overrides map[string]string) Settings {
 			s := Settings{Log: partition.DefaultConfig(), ISRMin: 1}
 			if overrides["spate.ack.durability"] == "page-cache" {
@@ -107,6 +110,7 @@ func (h *host) tryOpen() error {
 }
 
 func (h *host) close() {
+	h.Set.Close()
 	for _, dir := range h.dirs {
 		failed := dir.Failed() != nil
 		if err := dir.Close(1); err != nil && !failed {
@@ -509,5 +513,81 @@ func TestManyTopics(t *testing.T) {
 		if found := h.TopicNamed(fmt.Sprintf("topic-%d", i)) != nil; found != (i%3 != 0) {
 			t.Fatalf("topic %d: found is %v", i, found)
 		}
+	}
+}
+
+// A topic can be created on a full disk: what the controller notes needs less room than a log. Its partitions work as
+// soon as there is room, without a restart.
+func TestLogThatFoundNoRoomIsMadeWhenThereIsSome(t *testing.T) {
+	disk := vfs.NewMem()
+	h := newHost(t, disk, "/a")
+	disk.SetCapacity(disk.UsedBytes())
+	topic := h.create("late", 2)
+	gone := h.create("gone", 1)
+	h.delete("gone")
+	first := topic.Partition(0)
+	if _, err := appendOne(t, first, 1); kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
+		t.Fatalf("on the full disk: %v", err)
+	}
+	h.clock.Advance(retryEvery)
+	if r := topic.Partition(0); r != first || h.log.Len() == 0 {
+		t.Fatal("there was no room yet")
+	}
+	disk.SetCapacity(1 << 30)
+	h.clock.Advance(retryEvery)
+	for i, r := range topic.Replicas() {
+		if _, err := appendOne(t, r, 1); err != nil {
+			t.Errorf("partition %d with room again: %v", i, err)
+		}
+	}
+	if first.Watcher().(*recorder).interrupts.Load() == 0 {
+		t.Error("those who wait are not told")
+	}
+	if h.TopicByID(gone.ID) != nil || h.dirs[0].LogCount() != 2 {
+		t.Error("a deleted topic was given logs")
+	}
+	h.close()
+	h.open()
+	if end := h.TopicNamed("late").Partition(0).View().Log.LogEndOffset(); end != 1 {
+		t.Errorf("after a restart the log ends at %d, want 1", end)
+	}
+}
+
+// A topic with a partition that could not be loaded can be deleted, and made again at once.
+func TestDeletedTopicTakesItsCorruptLogAlong(t *testing.T) {
+	disk := vfs.NewMem()
+	h := newHost(t, disk, "/a", "/b")
+	topic := h.create("orders", 2)
+	var lost string
+	for _, r := range topic.Replicas() {
+		if _, err := appendOne(t, r, AcksAll); err != nil {
+			t.Fatal(err)
+		}
+		lost = r.View().Log.Dir().Path() + "/" + r.tp.String()
+	}
+	h.close()
+	file, err := disk.OpenFile(lost+"/00000000000000000000.log", os.O_RDWR|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	h.open()
+	broken := h.TopicNamed("orders").Partition(1)
+	if _, err := appendOne(t, broken, 1); kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
+		t.Fatalf("the corrupt partition: %v", err)
+	}
+	h.delete("orders")
+	if _, err := disk.Stat(lost); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is there still: %v", lost, err)
+	}
+	h.create("orders", 2)
+	for range 2 {
+		for _, r := range h.TopicNamed("orders").Replicas() {
+			if _, err := appendOne(t, r, 1); err != nil {
+				t.Errorf("%v of the new topic: %v", r.tp, err)
+			}
+		}
+		h.close()
+		h.open()
 	}
 }

@@ -153,10 +153,10 @@ func measureBroker(b broker, scale float64, r results) error {
 			return err
 		}
 	}
-	// A virtual machine's compiler and caches warm up on work that is not counted.
+	// A virtual machine's compiler and caches warm up on work that is not counted: as much as is counted.
 	warm := bench.Produce{
 		Topic:         "warm",
-		Records:       max(small, 100_000),
+		Records:       large,
 		RecordBytes:   recordBytes,
 		BatchBytesMax: smallBatch,
 	}

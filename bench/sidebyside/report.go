@@ -69,7 +69,7 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
 - The load comes from the same client library (franz-go) in one process on the same machine, so throughput is shared with the client; the broker's
   own processor time (user and system, of its process, from /proc) is the figure to compare.
 - Records of 1,024 bytes that do not compress, 6 partitions, idempotent producers with acks=all, unless a row says otherwise. Before the counted
-  workloads, a broker is warmed up with work that is not counted.
+  workloads, a broker is warmed up: as many records as the largest of them has are produced in 16 KiB batches and fetched, uncounted.
 - End-to-end latency is taken at a fixed rate in an open loop: from the moment that a record was due to be sent until a consumer has it, so a stall of
   the broker counts for every record that waited.
 - *Durability*: what an acknowledgement means. Like is compared with like: the ratio column compares page cache with page cache. Spate's default,
