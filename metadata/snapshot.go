@@ -228,7 +228,7 @@ func (n *Node) maybeSnapshot(now time.Time) {
 	case err == nil:
 		n.stats.Snapshots.Add(1)
 		n.snapshotAt = n.options.SnapshotBytes
-	case diskFull(err):
+	case vfs.DiskFull(err):
 		n.env.Log.Warn("no room for a snapshot of the metadata; it is tried again later", "error", err)
 		n.snapshotAt = s.grown + n.options.SnapshotBytes/4
 	default:

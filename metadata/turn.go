@@ -3,13 +3,13 @@ package metadata
 import (
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"spate/internal/invariant"
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/metadata/controller"
 	"spate/metadata/image"
@@ -244,7 +244,7 @@ func (n *Node) answer(done func(controller.Reply, error), reply controller.Reply
 // command tries again; after any other error only a restart can tell what is durable.
 func (n *Node) fail(cause error) error {
 	err := fmt.Errorf("%w: the metadata log: %w", kafka.KafkaStorageError, cause)
-	if !diskFull(cause) || errors.Is(cause, errUncertain) {
+	if !vfs.DiskFull(cause) || errors.Is(cause, errUncertain) {
 		n.failure.Store(&err)
 		n.env.Log.Error("the metadata log failed; no metadata changes until a restart", "error", cause)
 	}
@@ -254,11 +254,6 @@ func (n *Node) fail(cause error) error {
 	}
 	n.pending = nil
 	return err
-}
-
-// diskFull says whether an operation failed for want of room.
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 func timestampOf(now time.Time) kafka.Timestamp { return kafka.Timestamp(now.UnixMilli()) }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"spate/internal/vfs"
 	"spate/segment"
 )
 
@@ -148,7 +149,7 @@ func (d *LogDir) saveSideFiles() {
 	for _, l := range logs {
 		l.unsaved.Store(false) // before: what comes from now on is for another turn
 		// Another failure is in the directory's state, or says that the log is gone.
-		if err := l.saveSideFiles(); diskFull(err) && !l.unsaved.Swap(true) {
+		if err := l.saveSideFiles(); vfs.DiskFull(err) && !l.unsaved.Swap(true) {
 			b.mu.Lock()
 			b.unsaved = append(b.unsaved, l)
 			b.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"spate/internal/vfs"
 	"spate/kafka"
 )
 
@@ -148,7 +149,7 @@ func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) { d.checkpointed(d.check
 func (d *LogDir) checkpointed(err error) {
 	switch {
 	case err == nil:
-	case diskFull(err):
+	case vfs.DiskFull(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(err)

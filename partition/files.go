@@ -5,15 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"syscall"
 
 	"spate/internal/vfs"
 )
-
-// diskFull says whether err means that there is no room: a state that passes, unlike other I/O errors.
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
 
 // makeFolder makes a folder and its missing parents, durably: a folder is as lost as the name of one above it.
 func makeFolder(fsys vfs.FS, name string) error {

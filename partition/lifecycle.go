@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"spate/internal/task"
+	"spate/internal/vfs"
 	"spate/kafka"
 )
 
@@ -185,7 +186,7 @@ func (d *LogDir) DeleteFolder(tp kafka.TopicPartition, topicID kafka.UUID) error
 	case err == nil:
 		d.doom(doomed{due: d.env.Clock.Now(), folder: folder}) // nobody can be reading from it
 		return nil
-	case diskFull(err):
+	case vfs.DiskFull(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(fmt.Errorf("delete %s: %w", tp, err))

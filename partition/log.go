@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spate/internal/invariant"
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
 	"spate/segment"
@@ -241,7 +242,7 @@ func (l *Log) storageError(err error) error {
 		if !l.reported.Swap(true) {
 			l.dir.env.Log.Error("corrupt log", "partition", l.tp.String(), "err", err)
 		}
-	case diskFull(err) && l.active().Err() == nil:
+	case vfs.DiskFull(err) && l.active().Err() == nil:
 		l.dir.stats.DiskFull.Add(1)
 	default:
 		l.dir.fail(fmt.Errorf("%s: %w", l.tp, err))

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/segment"
 )
@@ -53,7 +54,7 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		switch {
 		case r.log != nil:
 			logs = append(logs, r.log)
-		case errors.As(r.err, &corrupt), diskFull(r.err):
+		case errors.As(r.err, &corrupt), vfs.DiskFull(r.err):
 			d.env.Log.Error("partition is not served", "partition", found[i].String(), "err", r.err)
 			failures = append(failures, LoadFailure{found[i], r.topicID, r.err})
 		case r.err != nil:
@@ -155,7 +156,7 @@ func (d *LogDir) OpenLog(tp kafka.TopicPartition, topicID kafka.UUID, c Config) 
 	case err == nil, errors.Is(err, kafka.InconsistentTopicID):
 		return l, err
 	case errors.As(err, &corrupt): // the others are not to suffer for it
-	case diskFull(err):
+	case vfs.DiskFull(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(fmt.Errorf("open %s: %w", tp, err))

@@ -1,10 +1,9 @@
 package replica
 
 import (
-	"errors"
-	"syscall"
 	"time"
 
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/partition"
 )
@@ -19,11 +18,6 @@ type roomless struct {
 	topic kafka.UUID
 	index kafka.PartitionIndex
 	dir   *partition.LogDir
-}
-
-// diskFull says whether an operation failed for want of room.
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // lack has the log of x tried again later. The caller holds s.changing.
@@ -57,7 +51,7 @@ func (s *Set) retryOne(x roomless) {
 	old, settings := t.Partition(x.index), s.settings(s.image, t.Name)
 	log, err := x.dir.OpenLog(old.tp, t.ID, settings.Log)
 	switch {
-	case diskFull(err):
+	case vfs.DiskFull(err):
 		s.lack(x)
 		return
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 
 	"spate/internal/clock"
 	"spate/internal/task"
+	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/metadata/image"
 	"spate/partition"
@@ -230,7 +231,7 @@ func (s *Set) logOf(tp kafka.TopicPartition, t *image.Topic, c partition.Config,
 	}
 	if err != nil {
 		s.options.Log.Error("a partition is offline: it has no log", "partition", tp.String(), "error", err)
-		if diskFull(err) {
+		if vfs.DiskFull(err) {
 			s.lack(roomless{topic: t.ID, index: tp.Partition, dir: dir})
 		}
 		return nil

@@ -114,7 +114,7 @@ func (s *Segment) allocate(b *body, start, end int64) error {
 		b.allocated = ahead
 		return nil
 	}
-	if !diskFull(err) {
+	if !vfs.DiskFull(err) {
 		return s.fail(err)
 	}
 	// Room for the batches alone may be left. The failed call may have taken a part of it, which is still ours.
@@ -127,7 +127,7 @@ func (s *Segment) allocate(b *body, start, end int64) error {
 
 // cutTail takes back what a failed append wrote and reserved past the end of the segment.
 func (s *Segment) cutTail(b *body, end int64, cause error) error {
-	if !diskFull(cause) {
+	if !vfs.DiskFull(cause) {
 		return s.fail(cause)
 	}
 	if err := b.file.Truncate(end); err != nil {

@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"spate/kafka"
 )
@@ -30,11 +29,6 @@ type CorruptError struct {
 // Error names the place and the reason.
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s is corrupt at position %d: %s", e.File, e.Position, e.Reason)
-}
-
-// diskFull says whether an error means only that there is no room: nothing is wrong with the disk.
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // errFound ends a walk that has what it looked for.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"spate/index"
+	"spate/internal/vfs"
 	"spate/kafka"
 )
 
@@ -41,7 +42,7 @@ func (s *Segment) flush(b *body) error {
 		return err
 	}
 	b.flushed.Store(end)
-	if err := errors.Join(b.offsets.Persist(), b.times.Persist()); err != nil && !diskFull(err) {
+	if err := errors.Join(b.offsets.Persist(), b.times.Persist()); err != nil && !vfs.DiskFull(err) {
 		return s.fail(err) // a full disk costs no more than a rebuild after a crash
 	}
 	return nil

@@ -166,7 +166,7 @@ func (s *Segment) fail(err error) error {
 
 // failUnlessFull passes an error that means no more than a full disk, and fails the segment with any other.
 func (s *Segment) failUnlessFull(err error) error {
-	if err == nil || diskFull(err) {
+	if err == nil || vfs.DiskFull(err) {
 		return err
 	}
 	return s.fail(err)

@@ -1,10 +1,12 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"syscall"
 )
 
 // TempSuffix ends the name of a file that ReplaceFile has not finished. What carries it may be removed at start.
@@ -59,4 +61,9 @@ func writeDurably(fs FS, name string, data []byte) error {
 		return err
 	}
 	return f.Close()
+}
+
+// DiskFull says whether an operation failed for want of room: the disk's, or the quota's. It may succeed later.
+func DiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
