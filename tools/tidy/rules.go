@@ -29,8 +29,11 @@ var layers = []layer{
 	{number: 3, packages: []string{"replica/state", "metadata/controller", "metadata/image", "metadata/record",
 		"broker/session"}, also: []string{"metadata/image", "metadata/record"},
 		why: "machines are pure: they see the vocabulary and the image, no file and no socket"},
+	{number: 3, packages: []string{"coordinator", "coordinator/group", "coordinator/group/..."},
+		also: []string{"coordinator", "coordinator/group/...", "metadata/image"},
+		why:  "machines of groups share the words of package coordinator, and see each other below coordinator/group"},
 	{number: 3, packages: []string{"partition"}, why: "a log knows segments, not who replicates it"},
-	{number: 4, packages: []string{"replica", "metadata"}, why: "drivers do not know the broker"},
+	{number: 4, packages: []string{"replica", "metadata", "coordinator/runtime"}, why: "drivers do not know the broker"},
 	{number: 5, packages: []string{"broker/api"}, also: []string{"broker/purgatory", "broker/session"},
 		why: "handlers do not know how the node is put together"},
 	{
@@ -53,7 +56,8 @@ var bans = map[string][]string{
 }
 
 // pureMayImport is all that a package marked //tidy:pure may import of this module.
-var pureMayImport = []string{"internal/invariant", "kafka", "kafka/record", "metadata/image", "metadata/record"}
+var pureMayImport = []string{"internal/invariant", "kafka", "kafka/record", "metadata/image", "metadata/record",
+	"coordinator", "coordinator/group/..."}
 
 // edges keeps third-party code at the edge that it serves: module path prefix → packages that may import it.
 var edges = map[string][]string{
