@@ -33,7 +33,8 @@ var layers = []layer{
 		also: []string{"coordinator", "coordinator/group/...", "metadata/image"},
 		why:  "machines of groups share the words of package coordinator, and see each other below coordinator/group"},
 	{number: 3, packages: []string{"partition"}, why: "a log knows segments, not who replicates it"},
-	{number: 4, packages: []string{"replica", "metadata", "coordinator/runtime"}, why: "drivers do not know the broker"},
+	{number: 4, packages: []string{"replica", "metadata", "coordinator/runtime"},
+		why: "drivers do not know the broker"},
 	{number: 5, packages: []string{"broker/api"}, also: []string{"broker/purgatory", "broker/session"},
 		why: "handlers do not know how the node is put together"},
 	{

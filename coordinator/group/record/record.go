@@ -146,7 +146,7 @@ type CurrentMember struct {
 type TopicPartitions struct {
 	TopicID    kafka.UUID
 	Partitions []int32
-	// AssignmentEpochs, in CurrentMember only, are the epochs at which each partition was assigned; nil where not known.
+	// AssignmentEpochs, in CurrentMember only, are the epochs at which each partition was assigned; nil if not known.
 	AssignmentEpochs []int32
 }
 
