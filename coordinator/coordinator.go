@@ -61,6 +61,14 @@ type Outcome struct {
 	Records []Record
 	Replies []Reply
 	Timers  []Timer
+	Notes   []Note
+}
+
+// Note is what people who look after a cluster want to read about a group, such as why it rebalances. Notes are logged;
+// a machine, which cannot, writes few of them: not for each request, but when the state of a group changes.
+type Note struct {
+	Group string // or transactional id
+	Text  string
 }
 
 // Answer adds the reply to a command that was carried out.
@@ -86,9 +94,13 @@ func (o *Outcome) SetTimer(key TimerKey, at time.Time) { o.Timers = append(o.Tim
 // StopTimer takes a timer back.
 func (o *Outcome) StopTimer(key TimerKey) { o.Timers = append(o.Timers, Timer{Key: key}) }
 
+// Note adds a note.
+func (o *Outcome) Note(group, text string) { o.Notes = append(o.Notes, Note{Group: group, Text: text}) }
+
 // Join adds all of another outcome after this one.
 func (o *Outcome) Join(other Outcome) {
 	o.Records = append(o.Records, other.Records...)
 	o.Replies = append(o.Replies, other.Replies...)
 	o.Timers = append(o.Timers, other.Timers...)
+	o.Notes = append(o.Notes, other.Notes...)
 }

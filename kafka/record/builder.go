@@ -45,6 +45,9 @@ func (w *Builder) Reset(o BuilderOptions) {
 	*w = Builder{options: o, records: w.records[:0], newest: kafka.NoTimestamp}
 }
 
+// SetCodec changes the compression of the batch that is under way.
+func (w *Builder) SetCodec(c Codec) { w.options.Codec = c }
+
 // Append adds a record. A nil key or value is null.
 func (w *Builder) Append(ts kafka.Timestamp, key, value []byte, headers ...Header) {
 	if w.count == 0 {

@@ -1,0 +1,329 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"spate/coordinator"
+	"spate/internal/invariant"
+	"spate/kafka"
+	"spate/kafka/record"
+)
+
+const (
+	// recordOverheadMax is what a record without headers takes in a batch besides its key and value: its length, the
+	// attributes, a timestamp delta of 0, the offset delta, the two lengths and the number of headers.
+	recordOverheadMax = 5 + 1 + 1 + 5 + 5 + 5 + 1
+	// retryMin and retryMax bound the time until a shard loads again after a failed append. It doubles each time: a
+	// disk that stays full must not keep the processor busy with loading.
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+	// reportEvery spaces the reports of a machine's state.
+	reportEvery = time.Second
+)
+
+// errInterleaved ends a shard whose partition somebody else has written to: offsets that were told are wrong, and there
+// may be records that the machine has not seen.
+var errInterleaved = errors.New("somebody else has written to the partition of a coordinator")
+
+// batch is the records of the turn that are not appended yet.
+type batch struct {
+	builder *record.Builder
+	base    kafka.Offset // of the first record in builder
+	end     kafka.Offset // of the next record
+	encoded []byte       // the records of one outcome
+	spans   []span       // where they lie in encoded
+	bytes   []byte       // the finished batch
+}
+
+// span is one record in batch.encoded. A tombstone has no value.
+type span struct {
+	key, value int // ends
+	tombstone  bool
+}
+
+// turn decides all that waits, in order: broadcasts, commands, timers. Then it appends what follows and answers whom it
+// can.
+func (s *shard) turn(now time.Time) bool {
+	s.mu.Lock()
+	news := s.news
+	s.news = nil
+	s.taken, s.queue = s.queue, s.taken[:0]
+	s.mu.Unlock()
+	busy := news != nil || len(s.taken) > 0
+	s.settle(now)
+	if news != nil && s.machine != nil {
+		s.carryOut(now, s.machine.Decide(now, coordinator.Nobody, news))
+	}
+	s.decideTaken(now)
+	for s.machine != nil {
+		key, due := s.timers.pop(now)
+		if !due {
+			break
+		}
+		busy = true
+		s.host.stats.Fired.Add(1)
+		s.carryOut(now, s.machine.Fired(now, key))
+	}
+	s.append(now)
+	s.settle(now)
+	s.tell(now, busy)
+	return busy
+}
+
+func (s *shard) decideTaken(now time.Time) {
+	n := len(s.taken)
+	for i := 0; i < n && s.machine != nil; i++ {
+		c := s.taken[i]
+		s.taken[i] = command{}
+		to := coordinator.Nobody
+		if c.done != nil {
+			s.tokens++
+			to = s.tokens
+			s.waiting[to] = c.done
+		}
+		s.host.stats.Commands.Add(1)
+		s.carryOut(now, s.machine.Decide(now, to, c.body))
+	}
+	if s.machine == nil {
+		return // refuseAll has answered the rest
+	}
+	s.taken = s.taken[:0]
+	s.mu.Lock()
+	s.queueLen -= n
+	s.mu.Unlock()
+}
+
+// carryOut does what a machine has decided.
+func (s *shard) carryOut(now time.Time, o coordinator.Outcome) {
+	if s.write(now, o.Records) {
+		s.takeEffect(now, &o)
+		return
+	}
+	s.host.stats.TooLarge.Add(1)
+	s.host.options.Log.Warn("what follows from a request does not fit into max.message.bytes",
+		"partition", s.name, "records", len(o.Records), "limit", s.log.BatchBytesMax())
+	for i := range o.Replies {
+		s.park(now, o.Replies[i].To, nil, kafka.RecordListTooLarge)
+	}
+	m, ok := s.machine.(Refuser)
+	if !ok {
+		return
+	}
+	instead := m.Refused(now, o.Records)
+	if !s.write(now, instead.Records) {
+		s.fall(now, fmt.Errorf("%w: what a machine writes instead of what is too large", kafka.RecordListTooLarge))
+		return
+	}
+	s.takeEffect(now, &instead)
+}
+
+// takeEffect does what is left of an outcome whose records are written. The machine may be gone: to make room for them,
+// others had to be appended first, and that failed.
+func (s *shard) takeEffect(now time.Time, o *coordinator.Outcome) {
+	if s.machine == nil {
+		return
+	}
+	for i := range o.Timers {
+		s.timers.set(o.Timers[i].Key, o.Timers[i].At)
+	}
+	for i := range o.Replies {
+		r := &o.Replies[i]
+		s.park(now, r.To, r.Body, r.Err)
+	}
+	for _, n := range o.Notes {
+		s.host.options.Log.Info(n.Text, "group", n.Group, "partition", s.name)
+	}
+}
+
+// park keeps a reply until all that is written is committed.
+func (s *shard) park(now time.Time, to coordinator.Token, body any, err error) {
+	done, ok := s.waiting[to]
+	if !ok { // asked before, so that the arguments are not made for nothing
+		invariant.Check(false, "%s: request %d is answered twice", s.name, to)
+	}
+	delete(s.waiting, to)
+	s.parked.push(parkedReply{from: s.batch.end, since: now, done: done, body: body, err: err})
+}
+
+// write puts records into the batch and applies them. It gives false, and has done nothing, if they are too large.
+func (s *shard) write(now time.Time, records []coordinator.Record) bool {
+	if len(records) == 0 {
+		return true
+	}
+	b := &s.batch
+	bytes := b.encode(records)
+	limit := s.log.BatchBytesMax()
+	if record.HeaderBytes+bytes > limit {
+		return false
+	}
+	if b.builder.Count() > 0 && b.builder.Bytes()+bytes > limit {
+		s.append(now)
+		if s.machine == nil {
+			return true
+		}
+	}
+	b.add(kafka.Timestamp(now.UnixMilli()))
+	at := coordinator.Place{ProducerID: kafka.NoProducerID, ProducerEpoch: kafka.NoProducerEpoch}
+	for _, r := range records {
+		at.Offset = b.end
+		s.machine.Apply(r, at)
+		b.end++
+	}
+	s.changed = true
+	return true
+}
+
+// encode lays the records out in b.encoded and gives what they take in a batch at most.
+func (b *batch) encode(records []coordinator.Record) int {
+	b.encoded, b.spans = b.encoded[:0], b.spans[:0]
+	for _, r := range records {
+		var p span
+		var kept bool
+		b.encoded = r.AppendKey(b.encoded)
+		p.key = len(b.encoded)
+		b.encoded, kept = r.AppendValue(b.encoded)
+		p.value, p.tombstone = len(b.encoded), !kept
+		b.spans = append(b.spans, p)
+	}
+	return len(b.encoded) + len(records)*recordOverheadMax
+}
+
+// add puts what encode laid out into the builder.
+func (b *batch) add(ts kafka.Timestamp) {
+	start := 0
+	for _, p := range b.spans {
+		var value []byte
+		if !p.tombstone {
+			value = b.encoded[p.key:p.value:p.value]
+		}
+		b.builder.Append(ts, b.encoded[start:p.key], value)
+		start = p.value
+	}
+}
+
+// append appends the batch, if there is anything in it. When that fails, the machine is gone.
+func (s *shard) append(now time.Time) {
+	b := &s.batch
+	if s.machine == nil || b.builder.Count() == 0 {
+		return
+	}
+	b.build(s.host.options.Codec, s.log.BatchBytesMax())
+	base, err := s.log.Append(b.bytes, kafka.Timestamp(now.UnixMilli()))
+	if err == nil && base != b.base {
+		err = fmt.Errorf("%w: its next record has offset %d, not %d", errInterleaved, base, b.base)
+	}
+	if err != nil {
+		s.host.stats.AppendErrors.Add(1)
+		s.fall(now, err)
+		return
+	}
+	s.host.stats.Records.Add(int64(b.builder.Count()))
+	s.host.stats.Bytes.Add(int64(len(b.bytes)))
+	s.host.stats.Batches.Add(1)
+	s.backOff = 0
+	b.begin(b.end)
+}
+
+// build makes b.bytes of the records. What compression makes larger than limit stays as it is.
+func (b *batch) build(codec record.Codec, limit int) {
+	for _, c := range [...]record.Codec{codec, record.None} {
+		var err error
+		b.builder.SetCodec(c)
+		b.bytes, err = b.builder.AppendTo(b.bytes[:0])
+		invariant.Check(err == nil, "a batch of a coordinator cannot be built: %v", err)
+		if len(b.bytes) <= limit {
+			return
+		}
+	}
+}
+
+// begin empties the batch; its first record will have offset base.
+func (b *batch) begin(base kafka.Offset) {
+	b.builder.Reset(record.BuilderOptions{})
+	b.base, b.end = base, base
+	if cap(b.bytes) > batchBytesKept {
+		b.bytes = nil
+	}
+	if cap(b.encoded) > batchBytesKept {
+		b.encoded = nil
+	}
+}
+
+// batchBytesKept is how large the buffers of a quiet shard may be.
+const batchBytesKept = 256 << 10
+
+// fall throws the machine away after an error and answers all who wait. What is in the log is loaded again later.
+func (s *shard) fall(now time.Time, err error) {
+	level := slog.LevelError
+	if movedAway(err) {
+		level = slog.LevelInfo
+	} else if s.backOff == retryMax {
+		level = slog.LevelDebug // it has been said often enough
+	}
+	s.backOff = min(max(2*s.backOff, retryMin), retryMax)
+	s.retryAt = now.Add(s.backOff)
+	s.host.options.Log.Log(context.Background(), level, "a coordinator lost its state and loads it again",
+		"partition", s.name, "in", s.backOff.String(), "error", err)
+	s.drop(Fallen)
+}
+
+// movedAway tells whether err only means that the partition has another leader, or is deleted. Who told the log so
+// tells the host next.
+func movedAway(err error) bool {
+	switch kafka.CodeOf(err) {
+	case kafka.NotLeaderOrFollower.Code, kafka.FencedLeaderEpoch.Code, kafka.UnknownLeaderEpoch.Code,
+		kafka.UnknownTopicOrPartition.Code:
+		return true
+	}
+	return false
+}
+
+// drop throws the machine away and enters a state in which nothing is served.
+func (s *shard) drop(next State) {
+	s.machine = nil
+	s.timers = newTimers()
+	s.batch.begin(0)
+	s.log.Watch(nil)
+	s.report.Store(nil)
+	s.become(next)
+	s.refuseAll()
+}
+
+// settle answers whom the high watermark allows to be answered.
+func (s *shard) settle(now time.Time) {
+	if s.machine == nil {
+		return
+	}
+	mark, err := s.log.HighWatermark()
+	if err != nil {
+		s.fall(now, err)
+		return
+	}
+	for {
+		r, ok := s.parked.pop(mark)
+		if !ok {
+			return
+		}
+		if h := s.host.options.CommitTime; h != nil {
+			h.Observe(s.host.options.Clock.Now().Sub(r.since))
+		}
+		r.done.Done(r.body, r.err)
+	}
+}
+
+// tell publishes the machine's report when it is time.
+func (s *shard) tell(now time.Time, busy bool) {
+	s.changed = s.changed || busy
+	if s.machine == nil || !s.changed || now.Sub(s.told) < reportEvery {
+		return
+	}
+	s.changed, s.told = false, now
+	if m, ok := s.machine.(Reporter); ok {
+		report := m.Report()
+		s.report.Store(&report)
+	}
+}
