@@ -45,6 +45,8 @@ type Broker struct {
 	epoch     kafka.BrokerEpoch // of this process, from its registration
 	closings  closings
 
+	coordinators *coordinators
+
 	failOnce sync.Once
 	failure  error         // set before failed is closed
 	failed   chan struct{} // closed when the broker cannot go on

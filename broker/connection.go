@@ -62,7 +62,7 @@ func (c *connection) serve(f *netpoll.Frame) error {
 	if err != nil && !isVersionsQuestion(err) {
 		return err
 	}
-	r.Header, r.Body, r.Frame = header, body, f
+	r.Header, r.Body, r.Frame, r.BodyBytes = header, body, f, len(body)
 	r.Ticket = r.Conn.Reserve()
 	handler := api.HandlerOf(header.Key)
 	switch {

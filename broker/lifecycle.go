@@ -36,6 +36,7 @@ var steps = []step{
 	{"handlers", (*Broker).startHandlers, (*Broker).stopHandlers},
 	{"partitions", (*Broker).loadPartitions, nil},
 	{"registration", (*Broker).register, nil},
+	{"coordinators", (*Broker).startCoordinators, (*Broker).stopCoordinators},
 	{"connections", (*Broker).serve, (*Broker).drain},
 }
 
@@ -99,11 +100,7 @@ func (b *Broker) openMetadata() error {
 		metadata.Options{
 			Dir: b.dirs.metadata.Path(), DirectoryID: b.dirs.metadata.ID(),
 			NodeID: kafka.BrokerID(c.NodeID()), ClusterID: b.clusterID,
-			Settings: controller.Settings{
-				PartitionsDefault:        int32(c.Int("num.partitions")),
-				ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
-				ValidateTopicConfigs:     config.ValidateTopic,
-			},
+			Settings: controllerSettings(c),
 		})
 	b.metadata = node
 	return err
@@ -150,6 +147,10 @@ func (b *Broker) startHandlers() error {
 		Clock:       b.env.Clock,
 		Log:         b.env.Log,
 	})
+	var err error
+	if b.coordinators, err = newCoordinators(b); err != nil {
+		return err
+	}
 	b.node = &api.Node{
 		ID: kafka.BrokerID(c.NodeID()), ClusterID: b.clusterID, Config: c, Clock: b.env.Clock, Log: b.env.Log,
 		Metadata: b.metadata, Replicas: b.replicas, Meters: api.NewMeters(b.registry),
@@ -158,6 +159,8 @@ func (b *Broker) startHandlers() error {
 		Writers:       api.StartWriters(b.dirs.logs),
 		Workers:       api.StartWorkers(c.Int("num.io.threads")),
 		FetchBytesMax: c.Int("fetch.max.bytes"),
+
+		Groups: b.coordinators.host, Rand: b.env.Rand,
 
 		AppendedRecords: b.registry.Counter(metrics.AppendedRecords),
 		AppendedBytes:   b.registry.Counter(metrics.AppendedBytes),
@@ -205,6 +208,7 @@ func (b *Broker) register() error {
 		LogDirs: b.dirs.registered(b.lastRegistration()),
 		Features: []record.FeatureRange{
 			{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
+			{Name: "group.version", Min: 0, Max: groupVersionMax},
 		},
 	}
 	if rack := b.config.String("broker.rack"); rack != "" {
@@ -225,10 +229,27 @@ func (b *Broker) register() error {
 	return nil
 }
 
+// groupVersionMax is the level of the feature group.version at which KIP-848's consumer groups are served.
+const groupVersionMax = 1
+
+// startCoordinators begins to load the coordinators of the partitions that this broker leads, and follows what comes
+// after that. The registration has made it their leader.
+func (b *Broker) startCoordinators() error {
+	b.coordinators.start()
+	return nil
+}
+
+func (b *Broker) stopCoordinators(context.Context) error {
+	b.coordinators.host.Close()
+	return nil
+}
+
 func (b *Broker) serve() error { return b.server.Start() }
 
-// drain answers what is under way and closes the connections. Fetches that wait for records are answered without.
+// drain answers what is under way and closes the connections. Fetches that wait for records are answered without, and
+// members that wait for their group are told to look for another coordinator: both may wait for long.
 func (b *Broker) drain(ctx context.Context) error {
 	b.node.Fetches.Close()
+	b.coordinators.host.Close()
 	return b.server.Shutdown(ctx)
 }

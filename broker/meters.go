@@ -4,6 +4,10 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"spate/coordinator/group"
+	"spate/coordinator/group/classic"
+	"spate/coordinator/group/consumer"
+	"spate/coordinator/runtime"
 	"spate/internal/metrics"
 	"spate/netpoll"
 	"spate/partition"
@@ -15,6 +19,7 @@ func (b *Broker) watch() {
 	b.watchNetwork()
 	b.watchLogs()
 	b.watchDirs()
+	b.watchCoordinators()
 	level := func(name metrics.Name, read func() int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
 			emit(metrics.Value{Labels: labels, Number: float64(read())})
@@ -112,4 +117,66 @@ func (b *Broker) watchDirs() {
 	stat(metrics.Corruptions, func(s *partition.Stats) *atomic.Int64 { return &s.Corruptions })
 	stat(metrics.SegmentsRolled, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsRolled })
 	stat(metrics.SegmentsDeleted, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsDeleted })
+}
+
+func (b *Broker) watchCoordinators() {
+	host := b.coordinators.host
+	count := func(name metrics.Name, of *atomic.Int64, labels ...string) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			emit(metrics.Value{Labels: labels, Number: float64(of.Load())})
+		})
+	}
+	stats := host.Stats()
+	count(metrics.CoordinatorCommands, &stats.Commands)
+	count(metrics.CoordinatorRecords, &stats.Records)
+	count(metrics.CoordinatorBytes, &stats.Bytes)
+	count(metrics.CoordinatorLoaded, &stats.Replayed)
+	count(metrics.CoordinatorErrors, &stats.AppendErrors, "append")
+	count(metrics.CoordinatorErrors, &stats.Corrupt, "corrupt")
+	count(metrics.CoordinatorErrors, &stats.Unknown, "unknown")
+	count(metrics.CoordinatorErrors, &stats.TooLarge, "too-large")
+	count(metrics.CoordinatorErrors, &stats.Overflows, "overflow")
+	b.registry.Each(metrics.Coordinators, func(emit func(metrics.Value)) {
+		var states [runtime.Resigned]int
+		for _, s := range host.Shards() {
+			if s.State < runtime.Resigned {
+				states[s.State]++
+			}
+		}
+		for state, n := range states {
+			emit(metrics.Value{Labels: []string{runtime.State(state).String()}, Number: float64(n)})
+		}
+	})
+	b.watchGroups()
+	b.registry.Each(metrics.CoordinatorQueue, func(emit func(metrics.Value)) {
+		queued := 0
+		for _, s := range host.Shards() {
+			queued += s.Queued
+		}
+		emit(metrics.Value{Number: float64(queued)})
+	})
+}
+
+// watchGroups sums up what the shards report of themselves.
+func (b *Broker) watchGroups() {
+	report := func(name metrics.Name, read func(r *group.Report, emit func(metrics.Value))) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			sum := b.coordinators.report()
+			read(&sum, emit)
+		})
+	}
+	report(metrics.Groups, func(r *group.Report, emit func(metrics.Value)) {
+		for state, n := range r.Classic {
+			emit(metrics.Value{Labels: []string{"classic", classic.State(state).String()}, Number: float64(n)})
+		}
+		for state, n := range r.Consumer {
+			emit(metrics.Value{Labels: []string{"consumer", consumer.State(state).String()}, Number: float64(n)})
+		}
+	})
+	report(metrics.GroupMembers, func(r *group.Report, emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(r.Members)})
+	})
+	report(metrics.GroupOffsets, func(r *group.Report, emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(r.Offsets)})
+	})
 }

@@ -7,6 +7,8 @@ import (
 	"spate/internal/invariant"
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/metadata/controller"
+	"spate/metadata/image"
 	"spate/netpoll"
 	"spate/partition"
 	"spate/replica"
@@ -25,6 +27,7 @@ func topicSettings(c *config.Config, overrides map[string]string) replica.Settin
 	s.IndexBytesMax = t.SegmentIndexBytes
 	s.IndexIntervalBytes = t.IndexIntervalBytes
 	s.Delete = t.CleanupDelete
+	s.Compact = t.CleanupCompact
 	s.RetentionBytes = t.RetentionBytes
 	s.RetentionAge = foreverIfNegative(t.Retention)
 	s.FileDeleteDelay = t.FileDeleteDelay
@@ -42,6 +45,29 @@ func topicSettings(c *config.Config, overrides map[string]string) replica.Settin
 		s.TimestampType = record.LogAppendTime
 	}
 	return replica.Settings{Log: s, ISRMin: t.MinInSyncReplicas}
+}
+
+// controllerSettings are the parts of the configuration that the controller decides by.
+func controllerSettings(c *config.Config) controller.Settings {
+	return controller.Settings{
+		PartitionsDefault:        int32(c.Int("num.partitions")),
+		ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
+		ValidateConfigs: func(r image.Resource, configs map[string]string) error {
+			switch {
+			case r.Type == image.ResourceGroup:
+				return c.ValidateGroup(configs)
+			case kafka.IsInternalTopic(r.Name):
+				return config.ValidateInternalTopic(configs)
+			}
+			return config.ValidateTopic(configs)
+		},
+		ListDefault: func(t image.ResourceType, name string) (string, bool) {
+			if t == image.ResourceGroup {
+				return config.GroupScope.ListDefault(name)
+			}
+			return config.TopicScope.ListDefault(name)
+		},
+	}
 }
 
 // compressionLevel is the level for the topic's codec; the others have none.

@@ -162,6 +162,19 @@ func files(t testing.TB, fs vfs.FS) (names []string) {
 	return names
 }
 
+// An internal topic gets a fresh id, as any other does.
+func TestAnInternalTopicIsCreated(t *testing.T) {
+	n := polled(t, newDisk(t), testOptions())
+	must(t, n, register(1))
+	created := must(t, n, controller.CreateInternalTopic{Name: kafka.ConsumerOffsetsTopic, Partitions: 50,
+		ReplicationFactor: 3, FewerReplicas: true, Configs: map[string]string{"cleanup.policy": "compact"},
+	}).(controller.CreateTopicsReply).Topics[0]
+	topic := n.Image().Topic(kafka.ConsumerOffsetsTopic)
+	if topic == nil || topic.ID != created.ID || topic.ID == kafka.ZeroUUID || len(topic.Partitions) != 50 {
+		t.Fatalf("%+v, %+v", created, topic)
+	}
+}
+
 func TestANewClusterHasItsFeaturesAndALeader(t *testing.T) {
 	n := polled(t, newDisk(t), testOptions())
 	img := n.Image()

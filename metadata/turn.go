@@ -145,6 +145,11 @@ func (n *Node) decide(now time.Time, r request) int {
 
 // withIDs gives the topics that a command creates their ids: a machine draws no random numbers.
 func (n *Node) withIDs(cmd controller.Command) (controller.Command, error) {
+	if create, ok := cmd.(controller.CreateInternalTopic); ok && create.ID == kafka.ZeroUUID {
+		var err error
+		create.ID, err = kafka.NewUUID(n.env.Rand)
+		return create, err
+	}
 	create, ok := cmd.(controller.CreateTopics)
 	if !ok {
 		return cmd, nil

@@ -53,22 +53,27 @@ func (d *LogDir) readCheckpoints() error {
 	return nil
 }
 
-// purge forgets an earlier log of the name tp, durably.
-func (c *checkpoints) purge(d *LogDir, tp kafka.TopicPartition) error {
+// purge forgets earlier logs of these names, durably.
+func (c *checkpoints) purge(d *LogDir, names []kafka.TopicPartition) error {
+	gone := make(map[kafka.TopicPartition]bool, len(names))
+	for _, tp := range names {
+		gone[tp] = true
+	}
+	isGone := func(tp kafka.TopicPartition, _ kafka.Offset) bool { return gone[tp] }
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, content := range map[string]offsetCheckpoint{
 		recoveryPointFile: c.recoveryPoint, logStartFile: c.logStart, highWatermarkFile: c.highWatermark,
 	} {
-		if _, there := content[tp]; !there {
+		without := maps.Clone(content)
+		maps.DeleteFunc(without, isGone)
+		if len(without) == len(content) {
 			continue
 		}
-		without := maps.Clone(content)
-		delete(without, tp)
 		if err := d.writeCheckpoint(name, without); err != nil {
 			return err
 		}
-		delete(content, tp)
+		maps.DeleteFunc(content, isGone)
 	}
 	return nil
 }

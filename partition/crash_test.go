@@ -74,6 +74,44 @@ func (s *sweep) log(tp kafka.TopicPartition, id kafka.UUID) *Log {
 	return l
 }
 
+// logs opens or makes several logs at once.
+func (s *sweep) logs(id kafka.UUID, names ...kafka.TopicPartition) []*Log {
+	if s.err != nil {
+		return nil
+	}
+	var list []NewLog
+	for _, tp := range names {
+		if m := s.models[tp]; m == nil || m.deleted {
+			s.models[tp] = &model{topicID: id, next: map[kafka.ProducerID]kafka.Sequence{}}
+		}
+		list = append(list, NewLog{tp, id, s.config})
+	}
+	logs := make([]*Log, len(list))
+	for i, o := range s.d.OpenLogs(list) {
+		if o.Err == nil {
+			s.models[names[i]].exists = true
+		}
+		s.stopped(o.Err)
+		logs[i] = o.Log
+	}
+	return logs
+}
+
+// deleteLogs deletes several logs at once.
+func (s *sweep) deleteLogs(logs []*Log) {
+	if s.err != nil {
+		return
+	}
+	for _, l := range logs {
+		s.models[l.tp].exists = false
+	}
+	for i, err := range s.d.DeleteLogs(logs) {
+		if !s.stopped(err) {
+			s.models[logs[i].tp].deleted = true
+		}
+	}
+}
+
 // append appends a client's batch of an idempotent producer.
 func (s *sweep) append(l *Log, pid kafka.ProducerID, count, bytes int) {
 	if s.err != nil {
@@ -201,7 +239,21 @@ func (s *sweep) close() {
 var (
 	tpA = kafka.TopicPartition{Topic: "a", Partition: 0}
 	tpB = kafka.TopicPartition{Topic: "b", Partition: 7}
+	tpC = []kafka.TopicPartition{{Topic: "c", Partition: 0}, {Topic: "c", Partition: 1}, {Topic: "c", Partition: 2}}
 )
+
+// many makes three logs at once, uses one of them, deletes them all and makes them again.
+func (s *sweep) many(round int) {
+	c := s.logs(kafka.UUID{4, byte(round)}, tpC...)
+	if s.err != nil {
+		return
+	}
+	c[1].AssignEpoch(0)
+	s.append(c[1], 7, 2, 30)
+	s.flush(c[1])
+	s.deleteLogs(c)
+	s.logs(kafka.UUID{5, byte(round)}, tpC...)
+}
 
 // script does a bit of everything, twice with a clean restart in between.
 func (s *sweep) script() {
@@ -237,6 +289,9 @@ func (s *sweep) script() {
 			b = s.log(tpB, kafka.UUID{3})
 			s.append(b, 2, 3, 50)
 			s.flush(b)
+		}
+		if round == 2 {
+			s.many(round)
 		}
 		s.close()
 		s.open()

@@ -48,7 +48,17 @@ func readFile(fsys vfs.FS, name string, limit int64) ([]byte, error) {
 // replaceFile writes text to name so that a crash leaves the old content or the new. When it fails the old content
 // stands, and what was written of the new is given back: room may be what is missing.
 func replaceFile(fsys vfs.FS, name string, text []byte) error {
-	err := vfs.ReplaceFile(fsys, name, text)
+	err := placeFile(fsys, name, text)
+	if err != nil {
+		return err
+	}
+	return fsys.SyncDir(path.Dir(name))
+}
+
+// placeFile is replaceFile without the flush that makes it last: a crash may bring the old content back until the
+// folder is flushed.
+func placeFile(fsys vfs.FS, name string, text []byte) error {
+	err := vfs.PlaceFile(fsys, name, text)
 	if err != nil {
 		_ = fsys.Remove(name + vfs.TempSuffix) // best effort; the next start removes it
 	}

@@ -135,34 +135,61 @@ func (l *Log) close() error {
 	return errors.Join(flushed, saved)
 }
 
-// Delete takes the log out of its directory: no append or read succeeds any more, the folder is renamed to
-// <topic>-<partition>.<32 hex digits>-delete at once and removed after file.delete.delay.ms.
-func (l *Log) Delete() error {
+// Delete is DeleteLogs for one log.
+func (l *Log) Delete() error { return l.dir.DeleteLogs([]*Log{l})[0] }
+
+// DeleteLogs takes logs out of the directory: no append or read succeeds any more, the folders are renamed to
+// <topic>-<partition>.<32 hex digits>-delete at once, which one flush makes durable for all, and removed after
+// file.delete.delay.ms. It gives the error of each log; a log that there is no room to rename stays.
+func (d *LogDir) DeleteLogs(logs []*Log) []error {
+	errs := make([]error, len(logs))
+	folders := make([]string, len(logs))
+	renamed := false
+	for i, l := range logs {
+		folders[i], errs[i] = l.detach()
+		renamed = renamed || errs[i] == nil
+	}
+	if !renamed {
+		return errs
+	}
+	if err := d.env.FS.SyncDir(d.path); err != nil { // whether they are deleted, a restart will tell
+		d.fail(fmt.Errorf("delete logs: %w", err))
+	}
+	for i, l := range logs {
+		if errs[i] != nil {
+			continue
+		}
+		d.forget(l)
+		for _, s := range *l.segments.Load() {
+			s.Abandon()
+		}
+		due := d.env.Clock.Now().Add(l.config.Load().FileDeleteDelay)
+		d.doom(doomed{due: due, folder: folders[i]})
+		errs[i] = d.offline()
+	}
+	return errs
+}
+
+// detach ends the use of the log and renames its folder, not durably yet.
+func (l *Log) detach() (folder string, err error) {
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
 	l.append.Lock()
-	err := l.usableLocked()
+	err = l.usableLocked()
 	if err == nil {
 		l.gone = errDeleted
 	}
 	l.append.Unlock()
 	if err != nil {
-		return err
+		return "", err
 	}
-	d := l.dir
-	folder, err := d.setAside(l.tp, deleteSuffix)
-	if err != nil {
+	if folder, err = l.dir.renameAside(l.tp, deleteSuffix); err != nil {
 		l.append.Lock()
 		l.gone = nil // where the disk is only full, the log stays
 		l.append.Unlock()
-		return l.storageError(err)
+		return "", l.storageError(err)
 	}
-	d.forget(l)
-	for _, s := range *l.segments.Load() {
-		s.Abandon()
-	}
-	d.doom(doomed{due: d.env.Clock.Now().Add(l.config.Load().FileDeleteDelay), folder: folder})
-	return nil
+	return folder, nil
 }
 
 // DeleteFolder deletes the folder of a partition whose log is not open: it could not be loaded, or could not be made.
@@ -196,15 +223,21 @@ func (d *LogDir) DeleteFolder(tp kafka.TopicPartition, topicID kafka.UUID) error
 
 // setAside renames the folder of tp, durably, and gives its new path.
 func (d *LogDir) setAside(tp kafka.TopicPartition, suffix string) (string, error) {
+	folder, err := d.renameAside(tp, suffix)
+	if err != nil {
+		return "", err
+	}
+	return folder, d.env.FS.SyncDir(d.path)
+}
+
+// renameAside is setAside without the flush.
+func (d *LogDir) renameAside(tp kafka.TopicPartition, suffix string) (string, error) {
 	name, err := outgoingName(d.env.Random, tp, suffix)
 	if err != nil {
 		return "", err
 	}
 	folder := path.Join(d.path, name)
-	if err := d.env.FS.Rename(path.Join(d.path, tp.String()), folder); err != nil {
-		return "", err
-	}
-	return folder, d.env.FS.SyncDir(d.path)
+	return folder, d.env.FS.Rename(path.Join(d.path, tp.String()), folder)
 }
 
 // forget takes l off the lists of the directory.

@@ -60,7 +60,6 @@ type Log struct {
 	rules     record.Rules    // scratch of the append that holds the lock
 	rolled    kafka.Timestamp // when the active segment began, for segments whose records carry no time
 	jitter    time.Duration   // how much earlier than segment.ms the active segment is rolled
-	limit     int64           // segment.bytes as the active segment was made or opened with
 	// snapshots are the producer states at the last rolls, waiting for the background worker to write them.
 	snapshots []pendingSnapshot
 

@@ -81,8 +81,8 @@ type LogDir struct {
 	slowUntil atomic.Int64 // Unix nanoseconds
 	flushing  atomic.Int64 // when the round of the group commit that is under way began; 0 for none
 
-	// opening serialises the creation of one log; logs are spread over it by name.
-	opening [16]sync.Mutex
+	// opening serialises OpenLogs. Held across I/O; never taken on a loop.
+	opening sync.Mutex
 
 	mu     sync.Mutex
 	logs   map[kafka.TopicPartition]*Log

@@ -3,7 +3,6 @@ package partition
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"path"
 	"slices"
@@ -139,67 +138,143 @@ func (d *LogDir) readTopicID(tp kafka.TopicPartition) (kafka.UUID, error) {
 	return id, nil
 }
 
-// OpenLog gives the log of tp, creating it where it is missing. A log with another topic id is INCONSISTENT_TOPIC_ID;
-// one without any takes topicID.
+// NewLog is a log to open, or to make where it is missing.
+type NewLog struct {
+	TopicPartition kafka.TopicPartition
+	TopicID        kafka.UUID
+	Config         Config
+}
+
+// OpenedLog is what became of a NewLog: Log or Err is set, or both where the log is one of another topic.
+type OpenedLog struct {
+	Log *Log
+	Err error
+}
+
+// OpenLog is OpenLogs for one log.
 func (d *LogDir) OpenLog(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*Log, error) {
-	if err := d.offline(); err != nil {
-		return nil, err
+	opened := d.OpenLogs([]NewLog{{tp, topicID, c}})
+	return opened[0].Log, opened[0].Err
+}
+
+// OpenLogs gives the logs of several partitions, each named once, and makes those that are missing, FlushWorkers at a
+// time. What is made is durable when it returns: each folder with what is in it, and then, by one flush for all, the
+// names of the folders. A log with another topic id is INCONSISTENT_TOPIC_ID; one without any takes the topic's. The
+// error of one is no other's, unless it takes the directory offline.
+func (d *LogDir) OpenLogs(list []NewLog) []OpenedLog {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	results := make([]OpenedLog, len(list))
+	loaded := make([]*Log, len(list)) // those that were not open before
+	prepare := func(i int) { loaded[i], results[i] = d.prepareLog(&list[i]) }
+	if err := d.purgeMissing(list); err != nil {
+		prepare = func(i int) { results[i].Err = err }
 	}
-	h := fnv.New32a()
-	h.Write([]byte(tp.Topic))
-	lock := &d.opening[(h.Sum32()+uint32(tp.Partition))%uint32(len(d.opening))]
-	lock.Lock()
-	defer lock.Unlock()
-	l, err := d.openLog(tp, topicID, c)
+	inParallel(d.options.FlushWorkers, len(list), prepare)
+	if slices.ContainsFunc(loaded, func(l *Log) bool { return l != nil }) {
+		d.publishLogs(loaded, results)
+	}
+	for i := range results {
+		results[i] = d.judgeOpened(list[i].TopicPartition, results[i])
+	}
+	return results
+}
+
+// purgeMissing makes the checkpoint files forget the logs that are to be made: what they say of earlier ones of these
+// names would be held against the new.
+func (d *LogDir) purgeMissing(list []NewLog) error {
+	if err := d.offline(); err != nil {
+		return err
+	}
+	var missing []kafka.TopicPartition
+	for i := range list {
+		if tp := list[i].TopicPartition; d.Log(tp) == nil && !d.folderExists(tp) {
+			missing = append(missing, tp)
+		}
+	}
+	return d.checkpoints.purge(d, missing)
+}
+
+// prepareLog gives an open log, or else loads or makes it; loaded is then the log, which is not on the directory's list
+// yet.
+func (d *LogDir) prepareLog(n *NewLog) (loaded *Log, opened OpenedLog) {
+	if l := d.Log(n.TopicPartition); l != nil {
+		return nil, OpenedLog{l, l.adopt(n.TopicID)}
+	}
+	made, err := d.makeLogFolder(n)
+	found := n.TopicID
+	if err == nil && !made {
+		found, err = d.readTopicID(n.TopicPartition)
+	}
+	if err != nil {
+		return nil, OpenedLog{Err: err}
+	}
+	l, err := d.loadUnlisted(n.TopicPartition, found, n.Config, made)
+	if err != nil {
+		return nil, OpenedLog{Err: err}
+	}
+	return l, OpenedLog{l, l.adopt(n.TopicID)}
+}
+
+// makeLogFolder makes the folder of a log where it is missing. Nothing of it is durable yet but the content of
+// partition.metadata: loading the log flushes the folder.
+func (d *LogDir) makeLogFolder(n *NewLog) (made bool, err error) {
+	folder := path.Join(d.path, n.TopicPartition.String())
+	if _, err := d.env.FS.Stat(folder); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if err := d.env.FS.MkdirAll(folder, 0o755); err != nil || n.TopicID == kafka.ZeroUUID {
+		return true, err
+	}
+	name := path.Join(folder, partitionMetadataFile)
+	return true, placeFile(d.env.FS, name, partitionMetadata(n.TopicID))
+}
+
+// publishLogs puts what was loaded on the directory's list, once the names of all the folders are durable.
+func (d *LogDir) publishLogs(loaded []*Log, results []OpenedLog) {
+	err := d.env.FS.SyncDir(d.path)
+	d.mu.Lock()
+	for i, l := range loaded {
+		switch {
+		case l == nil:
+		case err != nil:
+			results[i] = OpenedLog{Err: err}
+		default:
+			d.logs[l.tp] = l
+		}
+	}
+	d.sorted = nil
+	d.mu.Unlock()
+	if err == nil {
+		d.reschedule()
+		return
+	}
+	d.unloaded.Store(true)
+	for _, l := range loaded {
+		if l == nil {
+			continue
+		}
+		for _, s := range *l.segments.Load() {
+			s.Abandon()
+		}
+	}
+}
+
+// judgeOpened makes of an error what the caller is told, and what becomes of the directory.
+func (d *LogDir) judgeOpened(tp kafka.TopicPartition, o OpenedLog) OpenedLog {
 	var corrupt *segment.CorruptError
 	switch {
-	case err == nil, errors.Is(err, kafka.InconsistentTopicID):
-		return l, err
-	case errors.As(err, &corrupt): // the others are not to suffer for it
-	case vfs.DiskFull(err):
+	case o.Err == nil, errors.Is(o.Err, kafka.InconsistentTopicID):
+		return o
+	case errors.Is(o.Err, kafka.KafkaStorageError): // the directory is offline
+		return OpenedLog{Err: o.Err}
+	case errors.As(o.Err, &corrupt): // the others are not to suffer for it
+	case vfs.DiskFull(o.Err):
 		d.stats.DiskFull.Add(1)
 	default:
-		d.fail(fmt.Errorf("open %s: %w", tp, err))
+		d.fail(fmt.Errorf("open %s: %w", tp, o.Err))
 	}
-	return nil, fmt.Errorf("%w: open %s: %w", kafka.KafkaStorageError, tp, err)
-}
-
-func (d *LogDir) openLog(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*Log, error) {
-	if l := d.Log(tp); l != nil {
-		return l, l.adopt(topicID)
-	}
-	_, err := d.env.FS.Stat(path.Join(d.path, tp.String()))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = d.create(tp, topicID)
-	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := d.readTopicID(tp)
-	if err != nil {
-		return nil, err
-	}
-	l, err := d.load(tp, found, c)
-	if err != nil {
-		return nil, err
-	}
-	return l, l.adopt(topicID)
-}
-
-// create makes the folder of a new log, durably. The checkpoint files must not know a log of that name any more: what
-// they say of an earlier one would be held against the new.
-func (d *LogDir) create(tp kafka.TopicPartition, topicID kafka.UUID) error {
-	if err := d.checkpoints.purge(d, tp); err != nil {
-		return err
-	}
-	folder := path.Join(d.path, tp.String())
-	if err := makeFolder(d.env.FS, folder); err != nil {
-		return err
-	}
-	if topicID == kafka.ZeroUUID {
-		return nil
-	}
-	return replaceFile(d.env.FS, path.Join(folder, partitionMetadataFile), partitionMetadata(topicID))
+	return OpenedLog{Err: fmt.Errorf("%w: open %s: %w", kafka.KafkaStorageError, tp, o.Err)}
 }
 
 // adopt makes sure that the log is one of the topic.
@@ -221,17 +296,8 @@ func (l *Log) adopt(topicID kafka.UUID) error {
 
 // load loads the log from its folder and puts it on the directory's list.
 func (d *LogDir) load(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*Log, error) {
-	l := &Log{tp: tp, dir: d, producers: newProducers()}
-	l.topicID.Store(&topicID)
-	l.config.Store(&c)
-	l.firstUnstable.store(kafka.NoOffset)
-	l.unsavedEpochs.store(kafka.NoOffset)
-	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
-	known := d.checkpoints.of(tp)
-	r := loader{l: l, trusted: d.clean, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
-		highWatermark: known.highWatermark}
-	if err := r.load(); err != nil {
-		d.unloaded.Store(true)
+	l, err := d.loadUnlisted(tp, topicID, c, false)
+	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
@@ -239,5 +305,23 @@ func (d *LogDir) load(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*L
 	d.sorted = nil
 	d.mu.Unlock()
 	d.reschedule()
+	return l, nil
+}
+
+// loadUnlisted loads the log from its folder; made says that the folder has just been made.
+func (d *LogDir) loadUnlisted(tp kafka.TopicPartition, topicID kafka.UUID, c Config, made bool) (*Log, error) {
+	l := &Log{tp: tp, dir: d, producers: newProducers()}
+	l.topicID.Store(&topicID)
+	l.config.Store(&c)
+	l.firstUnstable.store(kafka.NoOffset)
+	l.unsavedEpochs.store(kafka.NoOffset)
+	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
+	known := d.checkpoints.of(tp)
+	r := loader{l: l, trusted: d.clean, made: made, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
+		highWatermark: known.highWatermark}
+	if err := r.load(); err != nil {
+		d.unloaded.Store(true)
+		return nil, err
+	}
 	return l, nil
 }

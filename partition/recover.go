@@ -27,6 +27,7 @@ var leftoverSuffixes = []string{segment.DeletedSuffix, segment.CleanedSuffix, vf
 type loader struct {
 	l             *Log
 	trusted       bool         // the last process closed the directory cleanly
+	made          bool         // the folder has just been made: one flush of it is enough
 	recoveryPoint kafka.Offset // what was recorded as flushed
 	logStart      kafka.Offset // what was recorded as the log start offset
 	highWatermark kafka.Offset // what was recorded as the high watermark
@@ -187,8 +188,10 @@ func (r *loader) startEmpty() error {
 		s.Abandon()
 	}
 	r.segments = nil
-	if err := r.dropFrom(0); err != nil {
-		return err
+	if len(r.bases) > 0 {
+		if err := r.dropFrom(0); err != nil {
+			return err
+		}
 	}
 	s, err := segment.Create(r.l.dir.env.FS, r.l.path(), r.logStart, r.l.segmentOptions())
 	if err != nil {
@@ -298,8 +301,12 @@ func (r *loader) settle() error {
 		l.flushed.store(l.logEnd.load())
 		return nil
 	}
-	if err := l.flushSegments(r.segments); err != nil {
+	if err := l.flushSegments(r.segments); err != nil { // which makes the names of new files durable
 		return err
+	}
+	if r.made {
+		l.flushed.store(l.logEnd.load())
+		return nil
 	}
 	if err := l.dir.env.FS.SyncDir(l.path()); err != nil {
 		return err

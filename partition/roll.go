@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"spate/internal/invariant"
 	"spate/kafka"
 	"spate/segment"
 )
@@ -17,19 +18,15 @@ import (
 const pendingSnapshotsMax = 2
 
 // mustRollLocked says whether p goes to a new segment: the active one is full (bytes, index entries, relative offsets),
-// or the time from its first record to the newest of p is more than segment.ms.
+// or the time from its first record to the newest of p is more than segment.ms. An empty one stays: it takes whatever
+// segment.bytes allows now, and a flush may be at it.
 func (l *Log) mustRollLocked(active *segment.Segment, p *prepared, now kafka.Timestamp) bool {
+	c := l.config.Load()
+	active.SetBytesMax(c.SegmentBytes)
 	if active.Full(len(p.records), p.end-1) {
 		return true
 	}
-	c := l.config.Load()
-	if active.Bytes() == 0 {
-		return int64(len(p.records)) > l.limit // segment.bytes was raised
-	}
-	if int64(active.Bytes())+int64(len(p.records)) > c.SegmentBytes { // segment.bytes was lowered
-		return true
-	}
-	if c.SegmentAge == Forever {
+	if active.Bytes() == 0 || c.SegmentAge == Forever {
 		return false
 	}
 	waited := now - l.rolled
@@ -56,13 +53,7 @@ func (l *Log) rollOffset(p *prepared) (kafka.Offset, error) {
 // base is written by the background worker: neither belongs on an event loop.
 func (l *Log) rollLocked(base kafka.Offset, now kafka.Timestamp) error {
 	list := *l.segments.Load()
-	if last := list[len(list)-1]; last.BaseOffset() == base {
-		// It is empty and too small for one batch, since it was made for a lower segment.bytes: make it again.
-		list = list[:len(list)-1]
-		if err := last.Remove(); err != nil {
-			return l.storageError(err)
-		}
-	}
+	invariant.Check(list[len(list)-1].BaseOffset() != base, "%s is rolled at %d, where a segment begins", l.tp, base)
 	next, err := segment.Create(l.dir.env.FS, l.path(), base, l.segmentOptions())
 	if err != nil {
 		return l.storageError(err)
@@ -79,10 +70,9 @@ func (l *Log) rollLocked(base kafka.Offset, now kafka.Timestamp) error {
 	return nil
 }
 
-// beginSegmentLocked notes what the active segment was made with, and when, and draws its share of segment.jitter.ms.
+// beginSegmentLocked notes when the active segment began, and draws its share of segment.jitter.ms.
 func (l *Log) beginSegmentLocked(now kafka.Timestamp) {
 	c := l.config.Load()
-	l.limit = c.SegmentBytes
 	l.rolled = now
 	l.jitter = drawJitter(l.dir.env.Random, min(c.SegmentJitter, c.SegmentAge))
 }

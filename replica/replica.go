@@ -109,7 +109,12 @@ type AppendOptions struct {
 // Append validates and appends records as the leader. The append counts as committed once the high watermark has
 // reached the result's EndOffset, which may be so already.
 func (r *Replica) Append(records []byte, o AppendOptions) (partition.Appended, error) {
-	v, err := r.Lead(kafka.NoLeaderEpoch)
+	return r.AppendIn(kafka.NoLeaderEpoch, records, o)
+}
+
+// AppendIn is Append for a writer that led in that epoch and is fenced in any other.
+func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOptions) (partition.Appended, error) {
+	v, err := r.Lead(epoch)
 	if err != nil {
 		return partition.Appended{}, err
 	}
@@ -122,7 +127,9 @@ func (r *Replica) Append(records []byte, o AppendOptions) (partition.Appended, e
 	if err != nil {
 		return appended, err
 	}
-	if v.AckFlushed {
+	// The view of now, not that from before: who changes the setting publishes it before asking for a flush, so that
+	// either that flush is after this append, or the append sees the setting.
+	if r.view.Load().AckFlushed {
 		// Whatever the acks of this request: consumers wait for the high watermark, and it for the flush.
 		v.Log.AwaitFlush()
 	}

@@ -8,7 +8,6 @@ import (
 
 	"spate/internal/clock"
 	"spate/internal/task"
-	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/metadata/image"
 	"spate/partition"
@@ -85,6 +84,11 @@ func (s *Set) Load(img *image.Image) error {
 	if err != nil {
 		return err
 	}
+	var missing []newReplicaLog
+	for topic := range img.Topics() {
+		missing = s.appendMissing(missing, topic, found)
+	}
+	s.makeLogs(img, missing, found, true)
 	for topic := range img.Topics() {
 		s.host(img, topic, found)
 	}
@@ -162,15 +166,22 @@ func (s *Set) Apply(img *image.Image, d *image.Delta) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.image = img
-	for _, topic := range d.TopicsDeleted {
-		s.drop(topic.ID)
-	}
+	s.drop(d.TopicsDeleted)
+	made := logs{}
+	var missing []newReplicaLog
 	for _, topic := range d.TopicsCreated {
-		s.host(img, topic, nil)
+		missing = s.appendMissing(missing, topic, made)
+	}
+	for i := range d.PartitionsChanged {
+		missing = s.appendMissingOne(missing, d.PartitionsChanged[i].Topic, d.PartitionsChanged[i].Index, made)
+	}
+	s.makeLogs(img, missing, made, false)
+	for _, topic := range d.TopicsCreated {
+		s.host(img, topic, made)
 	}
 	for i := range d.PartitionsChanged {
 		change := &d.PartitionsChanged[i]
-		s.hostPartition(img, change.Topic, change.Index, nil)
+		s.hostPartition(img, change.Topic, change.Index, made)
 	}
 	for _, r := range d.ConfigsChanged {
 		if r.Type == image.ResourceTopic {
@@ -186,7 +197,8 @@ func (s *Set) host(img *image.Image, topic *image.Topic, found logs) {
 	}
 }
 
-// hostPartition makes or tells the replica of one partition, if this broker has one.
+// hostPartition makes or tells the replica of one partition, if this broker has one. The log of a new one is among
+// those found or made, unless there is none to be had.
 func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.PartitionIndex, found logs) {
 	p := topic.Partitions[index]
 	if !hosts(p, s.options.Self) {
@@ -201,8 +213,7 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 	if r == nil {
 		tp := kafka.TopicPartition{Topic: topic.Name, Partition: index}
 		settings := s.settings(img, topic.Name)
-		log := s.logOf(tp, topic, settings.Log, found)
-		r = newReplica(s.options.Self, tp, log, settings, s.options.Watch())
+		r = newReplica(s.options.Self, tp, found[tp], settings, s.options.Watch())
 		t.put(r)
 	}
 	r.assign(s.options.Self, assignment(p))
@@ -219,104 +230,51 @@ func assignment(p *image.Partition) *state.Assignment {
 	}
 }
 
-// logOf gives the log that was found, or a new one where the partition is new; nil when there is none to be had.
-func (s *Set) logOf(tp kafka.TopicPartition, t *image.Topic, c partition.Config, found logs) *partition.Log {
-	log, there := found[tp]
-	if there {
-		return log
-	}
-	dir, err := s.place(t.Partitions[tp.Partition], found != nil)
-	if err == nil {
-		log, err = dir.OpenLog(tp, t.ID, c)
-	}
-	if err != nil {
-		s.options.Log.Error("a partition is offline: it has no log", "partition", tp.String(), "error", err)
-		if vfs.DiskFull(err) {
-			s.lack(roomless{topic: t.ID, index: tp.Partition, dir: dir})
-		}
-		return nil
-	}
-	return log
-}
-
-// place chooses the log directory for a new log: the one that the controller assigned, else the one with the fewest
-// logs. starting is set while the broker starts: then a log that is not found need not be new.
-func (s *Set) place(p *image.Partition, starting bool) (*partition.LogDir, error) {
-	assigned := p.Directory(s.options.Self)
-	var best *partition.LogDir
-	fewest := 0
-	for _, dir := range s.dirs {
-		if dir.ID() == assigned && dir.Failed() == nil {
-			return dir, nil
-		}
-		if dir.Failed() != nil {
+// drop retires and deletes the replicas of topics.
+func (s *Set) drop(topics []*image.Topic) {
+	byDir := make(map[*partition.LogDir][]*partition.Log)
+	for _, topic := range topics {
+		t := s.topics.byID(topic.ID)
+		if t == nil {
 			continue
 		}
-		if n := dir.LogCount(); best == nil || n < fewest {
-			best, fewest = dir, n
+		s.topics.remove(t)
+		for _, r := range t.Replicas() {
+			if r == nil {
+				continue
+			}
+			r.retire(kafka.UnknownTopicOrPartition)
+			if log := r.View().Log; log != nil {
+				byDir[log.Dir()] = append(byDir[log.Dir()], log)
+			} else {
+				s.staysOnDisk(r.tp, s.deleteFolders(r.tp, topic.ID))
+			}
 		}
 	}
-	switch {
-	case !isReserved(assigned):
-		return nil, fmt.Errorf("it is assigned to the log directory with id %s, which is offline", assigned)
-	case starting && (s.options.DirsMissing || s.anyFailed()):
-		return nil, fmt.Errorf("it may be in a log directory that is offline or not there")
-	case best == nil:
-		return nil, fmt.Errorf("every log directory is offline")
-	}
-	return best, nil
-}
-
-func (s *Set) anyFailed() bool {
 	for _, dir := range s.dirs {
-		if dir.Failed() != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// isReserved tells whether a directory id names no directory: unassigned, lost and migrating are the ids below 100.
-func isReserved(id kafka.UUID) bool {
-	for _, b := range id[:len(id)-1] {
-		if b != 0 {
-			return false
-		}
-	}
-	return id[len(id)-1] < 100
-}
-
-// drop retires and deletes the replicas of a topic.
-func (s *Set) drop(id kafka.UUID) {
-	t := s.topics.byID(id)
-	if t == nil {
-		return
-	}
-	s.topics.remove(t)
-	for _, r := range t.Replicas() {
-		if r == nil {
-			continue
-		}
-		r.retire(kafka.UnknownTopicOrPartition)
-		if err := s.deleteData(r, id); err != nil {
-			s.options.Log.Error("a deleted partition stays on disk", "partition", r.tp.String(), "error", err)
+		for i, err := range dir.DeleteLogs(byDir[dir]) {
+			s.staysOnDisk(byDir[dir][i].TopicPartition(), err)
 		}
 	}
 }
 
-// deleteData deletes the log of a replica, or what there is on the disk of one whose log could not be opened: it would
-// be in the way of a new topic of that name.
-func (s *Set) deleteData(r *Replica, topic kafka.UUID) error {
-	if log := r.View().Log; log != nil {
-		return log.Delete()
-	}
+// deleteFolders deletes what there is on the disk of a partition whose log could not be opened: it would be in the way
+// of a new topic of that name.
+func (s *Set) deleteFolders(tp kafka.TopicPartition, topic kafka.UUID) error {
 	var errs []error
 	for _, dir := range s.dirs {
 		if dir.Failed() == nil {
-			errs = append(errs, dir.DeleteFolder(r.tp, topic))
+			errs = append(errs, dir.DeleteFolder(tp, topic))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// staysOnDisk tells the operator of a deletion that failed.
+func (s *Set) staysOnDisk(tp kafka.TopicPartition, err error) {
+	if err != nil {
+		s.options.Log.Error("a deleted partition stays on disk", "partition", tp.String(), "error", err)
+	}
 }
 
 func (s *Set) configure(img *image.Image, topic string) {

@@ -47,13 +47,14 @@ type host struct {
 	paths      []string
 	dirs       []*partition.LogDir
 	missing    bool
-	clock      *clock.Manual // of the set; the directories go by the real time
+	clock      *clock.Manual          // of the set; the directories go by the real time
+	onTime     atomic.Pointer[func()] // called once, by who asks for the real time next
 	log        bytes.Buffer
 }
 
 func newHost(t *testing.T, disk vfs.FS, paths ...string) *host {
 	settings := controller.Settings{PartitionsDefault: 1, ReplicationFactorDefault: 1}
-	settings.ValidateTopicConfigs = func(map[string]string) error { return nil }
+	settings.ValidateConfigs = func(image.Resource, map[string]string) error { return nil }
 	h := &host{t: t, disk: disk, paths: paths, controller: controller.New(settings, image.Empty("test"))}
 	h.open()
 	t.Cleanup(h.close)
@@ -75,7 +76,7 @@ func (h *host) tryOpen() error {
 	h.dirs, h.missing = nil, false
 	var ids []kafka.UUID
 	for _, path := range h.paths {
-		env := partition.Env{Clock: clock.Real{}, FS: h.disk, Random: rand.Reader, Log: logger}
+		env := partition.Env{Clock: calling{host: h}, FS: h.disk, Random: rand.Reader, Log: logger}
 		dir, err := partition.OpenLogDir(env, path, o)
 		if err != nil {
 			h.missing = true
@@ -107,6 +108,19 @@ func (h *host) tryOpen() error {
 	}
 	h.decide(controller.RegisterBroker{BrokerID: 1, ClusterID: "test", IncarnationID: newID(h.t), LogDirs: ids})
 	return nil
+}
+
+// calling is the real time, with a call to onTime.
+type calling struct {
+	clock.Real
+	host *host
+}
+
+func (c calling) Now() time.Time {
+	if f := c.host.onTime.Swap(nil); f != nil {
+		(*f)()
+	}
+	return c.Real.Now()
 }
 
 func (h *host) close() {
@@ -301,6 +315,13 @@ func TestLeaderEpochsAreChecked(t *testing.T) {
 		if _, err := r.Lead(test.epoch); !errors.Is(err, test.want) {
 			t.Errorf("epoch %d: %v, want %v", test.epoch, err, test.want)
 		}
+		end := r.View().Log.LogEndOffset()
+		_, err := r.AppendIn(test.epoch, oneRecord(t), AppendOptions{
+			Acks: AcksAll, Origin: partition.OriginCoordinator, Now: kafka.Timestamp(time.Now().UnixMilli()),
+		})
+		if appended := r.View().Log.LogEndOffset() > end; !errors.Is(err, test.want) || appended != (err == nil) {
+			t.Errorf("append in epoch %d: %v, want %v", test.epoch, err, test.want)
+		}
 	}
 	if got := r.View().Log.LatestEpoch(); got != epoch {
 		t.Errorf("the log knows the epoch %d, want %d", got, epoch)
@@ -432,6 +453,28 @@ func TestSettingsFollowTheTopic(t *testing.T) {
 	r.configure(h.options.Settings(nil))
 	if a, err = appendOne(t, r, 1); err != nil {
 		t.Fatal(err)
+	}
+	eventually(t, "the flush moves the mark", func() bool { return r.HighWatermark() == a.EndOffset })
+}
+
+// A producer that found the topic's records to count in the page cache, and whose record comes after the change to
+// flush and after the flush that the change asked for, still sees its record flushed.
+func TestAppendBesideAChangeToFlush(t *testing.T) {
+	h := newHost(t, vfs.NewMem(), "/a")
+	r := h.create("orders", 1, "spate.ack.durability=page-cache").Partition(0)
+	rounds := &h.dirs[0].Stats().FlushRounds
+	change := func() { // Append asks for the time when it has looked at the view and has not written yet
+		before := rounds.Load()
+		r.configure(h.options.Settings(nil))
+		eventually(t, "the change's own flush is over", func() bool { return rounds.Load() > before })
+	}
+	h.onTime.Store(&change)
+	a, err := appendOne(t, r, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.onTime.Load() != nil || !r.View().AckFlushed {
+		t.Fatal("the settings have not changed")
 	}
 	eventually(t, "the flush moves the mark", func() bool { return r.HighWatermark() == a.EndOffset })
 }

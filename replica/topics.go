@@ -20,13 +20,8 @@ type Topic struct {
 	replicas atomic.Pointer[[]*Replica]
 }
 
-// internalTopics are those that only the broker itself writes to.
-var internalTopics = map[string]bool{
-	"__consumer_offsets": true, "__transaction_state": true, "__share_group_state": true,
-}
-
 func newTopic(name string, id kafka.UUID) *Topic {
-	t := &Topic{Name: name, NameBytes: []byte(name), ID: id, Internal: internalTopics[name]}
+	t := &Topic{Name: name, NameBytes: []byte(name), ID: id, Internal: kafka.IsInternalTopic(name)}
 	t.replicas.Store(&[]*Replica{})
 	return t
 }

@@ -39,7 +39,7 @@ func (s *Segment) Append(batches []byte) error {
 		return err
 	}
 	end := start + int64(len(batches))
-	if end > s.options.bytesMax() {
+	if end > s.limit.Load() {
 		return fmt.Errorf("append %d bytes to %s: %w", len(batches), s.name(), ErrFull)
 	}
 	if end > b.allocated {
@@ -108,7 +108,7 @@ func (b *body) index(batches []byte, position int64) {
 // allocate reserves blocks up to end, and a step beyond if there is room for it.
 func (s *Segment) allocate(b *body, start, end int64) error {
 	step := min(max(start/allocateFraction, allocateBytesMin), allocateBytesMax)
-	ahead := max(end, min(end+step, s.options.bytesMax()))
+	ahead := max(end, min(end+step, s.limit.Load()))
 	err := b.file.Allocate(b.allocated, ahead-b.allocated)
 	if err == nil {
 		b.allocated = ahead

@@ -165,6 +165,45 @@ func TestFull(t *testing.T) {
 
 // TestAllocationGrowsWithTheSegment watches how much is reserved ahead: 64 KiB at first, then an eighth of what there
 // is, never past the largest size; sealing gives it back.
+// A segment takes what its limit allows now, and what was written under a higher one can be read.
+func TestTheLimitCanChange(t *testing.T) {
+	disk := memDisk(t)
+	o := testOptions()
+	o.BytesMax = 1000
+	s := create(t, disk, 0, o)
+	first, second := batchOf(t, 0, 600, 1), batchOf(t, 1, 600, 1)
+	must(t, s.Append(first))
+	read := func(want int) {
+		t.Helper()
+		r, err := s.Read(0, 1<<20, true, 1<<20)
+		must(t, err)
+		defer r.Release()
+		if r.Length != want {
+			t.Errorf("%d bytes, want %d", r.Length, want)
+		}
+	}
+	read(len(first)) // maps what the first limit allows
+	if err := s.Append(second); !errors.Is(err, ErrFull) || !s.Full(len(second), 1) {
+		t.Fatal(err)
+	}
+	s.SetBytesMax(10_000)
+	if s.Full(len(second), 1) {
+		t.Error("full below a higher limit")
+	}
+	must(t, s.Append(second))
+	read(len(first) + len(second))
+	s.SetBytesMax(700)
+	if !s.Full(1, 2) {
+		t.Error("not full above a lower limit")
+	}
+	read(len(first) + len(second))
+	s.SetBytesMax(1 << 62)
+	if s.Full(1, 2) {
+		t.Error("full below the largest position")
+	}
+	must(t, s.Close())
+}
+
 func TestAllocationGrowsWithTheSegment(t *testing.T) {
 	disk := memDisk(t)
 	type reservation struct{ off, length int64 }

@@ -15,7 +15,8 @@ import (
 // Open opens a segment that was sealed or closed. It trusts the log but for its structure from the last index entry on,
 // and rebuilds indexes that are missing or do not fit it. The segment may be appended to.
 func Open(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segment, error) {
-	s := &Segment{disk: disk, dir: dir, base: base, options: o, named: true}
+	s := newSegment(disk, dir, base, o)
+	s.named = true
 	file, size, err := s.openLog()
 	if err != nil {
 		return nil, err
@@ -141,7 +142,7 @@ func (s *Segment) rebuild(b *body) error {
 // published is what the log holds now.
 func (s *Segment) published(b *body) ([]byte, error) {
 	end, _ := unpack(b.end.Load())
-	return b.mapped(end, s.options.bytesMax())
+	return b.mapped(end, s.limit.Load())
 }
 
 func (s *Segment) rebuildFrom(b *body, data []byte) (kafka.Offset, error) {

@@ -153,7 +153,7 @@ type place struct {
 }
 
 func (s *Segment) finder(b *body, size int64) (finder, error) {
-	data, err := b.mapped(size, s.options.bytesMax())
+	data, err := b.mapped(size, s.limit.Load())
 	if err != nil {
 		return finder{}, err
 	}

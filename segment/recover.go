@@ -71,7 +71,7 @@ func ScanValid(data []byte, base kafka.Offset, visit func(kafka.Position, record
 // yet, since a process that dies leaves the page cache behind: Flush makes it so.
 func Recover(disk vfs.FS, dir string, base kafka.Offset, o Options, durableTo kafka.Offset,
 	visit func(record.Batch) error) (*Segment, Recovery, error) {
-	s := &Segment{disk: disk, dir: dir, base: base, options: o}
+	s := newSegment(disk, dir, base, o)
 	file, err := disk.OpenFile(s.path(LogSuffix), openFlags, 0)
 	if err != nil {
 		return nil, Recovery{}, fmt.Errorf("recover segment: %w", err)

@@ -15,15 +15,13 @@ import (
 
 // Options are the limits of a segment.
 type Options struct {
-	BytesMax           int64 // segment.bytes: no append makes the file larger
+	BytesMax           int64 // segment.bytes at first: no append makes the file larger; see SetBytesMax
 	IndexIntervalBytes int   // index.interval.bytes: how far apart the entries of the offset index are
 	IndexBytesMax      int   // segment.index.bytes: a fuller index makes the segment Full
 	// Reclaim runs a function that unmaps and closes files, which takes a while for large ones, away from the goroutine
 	// that released the last range. Without it the function runs there.
 	Reclaim func(func())
 }
-
-func (o Options) bytesMax() int64 { return min(o.BytesMax, positionMax) }
 
 // Segment is one log segment.
 type Segment struct {
@@ -35,7 +33,10 @@ type Segment struct {
 	// body is nil once the segment is closed. It changes under mu.
 	body   atomic.Pointer[body]
 	poison atomic.Pointer[poison]
-	vec    [1][]byte // the appender's, so that a vectored write does not allocate
+	// limit is the size that no append makes the file larger than, from Options.BytesMax on. Written by the appender; a
+	// reader that sees an older one maps less than it could, and maps again when it needs more.
+	limit atomic.Int64
+	vec   [1][]byte // the appender's, so that a vectored write does not allocate
 
 	// mu serialises what waits for the disk: flushing, sealing, truncation, renaming, closing. It is held across I/O;
 	// readers take it only while a truncation replaces the body.
@@ -48,9 +49,20 @@ type Segment struct {
 // poison is the I/O error after which nobody knows what is on the disk.
 type poison struct{ err error }
 
+// newSegment is a segment without a body.
+func newSegment(disk vfs.FS, dir string, base kafka.Offset, o Options) *Segment {
+	s := &Segment{disk: disk, dir: dir, base: base, options: o}
+	s.SetBytesMax(o.BytesMax)
+	return s
+}
+
+// SetBytesMax changes what was Options.BytesMax, as segment.bytes may change while the segment is in use. Like Append
+// it is for the appender. Nothing is cut when the segment is larger already.
+func (s *Segment) SetBytesMax(n int64) { s.limit.Store(min(n, positionMax)) }
+
 // Create makes an empty segment. Its name becomes durable with the first Flush.
 func Create(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segment, error) {
-	s := &Segment{disk: disk, dir: dir, base: base, options: o}
+	s := newSegment(disk, dir, base, o)
 	file, err := disk.OpenFile(s.path(LogSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
@@ -184,7 +196,7 @@ func (s *Segment) Full(add int, last kafka.Offset) bool {
 	if position == 0 {
 		return false
 	}
-	if position+int64(add) > s.options.bytesMax() {
+	if position+int64(add) > s.limit.Load() {
 		return true
 	}
 	if !b.live() {

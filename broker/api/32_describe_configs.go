@@ -14,8 +14,8 @@ import (
 	"spate/metadata/image"
 )
 
-// DescribeConfigs: every setting of a topic or of this broker, its value, where that comes from and what it means.
-// Loggers, client metrics and groups have no settings here yet, and are refused by name.
+// DescribeConfigs: every setting of a topic, a group or this broker, its value, where that comes from and what it
+// means. Loggers and client metrics have no settings here yet, and are refused by name.
 
 // describeInlineMax is how many resources are described on the event loop: each has dozens of settings.
 const describeInlineMax = inlineMax / 32
@@ -76,6 +76,8 @@ func (c *Context) entries(asked *kmsg.DescribeConfigsRequestResource) ([]config.
 		return c.topicEntries(asked.ResourceName)
 	case image.ResourceBroker:
 		return c.brokerEntries(asked.ResourceName)
+	case image.ResourceGroup:
+		return c.groupEntries(asked.ResourceName)
 	}
 	return nil, invalid("Unsupported resource type: %s", asked.ResourceType)
 }
@@ -89,6 +91,14 @@ func (c *Context) topicEntries(name string) ([]config.Entry, error) {
 		return nil, kafka.UnknownTopicOrPartition
 	}
 	return c.Node.Config.TopicEntries(img.Configs(image.TopicResource(name))), nil
+}
+
+// groupEntries is the settings that a group has, or would have: it need not exist.
+func (c *Context) groupEntries(id string) ([]config.Entry, error) {
+	if id == "" {
+		return nil, invalid("Group name must not be empty")
+	}
+	return c.Node.Config.GroupEntries(c.Node.Image().Configs(image.GroupResource(id))), nil
 }
 
 // brokerEntries is the settings of this broker. The empty name stands for what was set at run time for all brokers:

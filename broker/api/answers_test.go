@@ -31,7 +31,7 @@ import (
 )
 
 // kafkaAddress points the stories at an Apache Kafka instead of a broker of ours. The expectations in testdata/answers
-// were written by Apache Kafka 4.3.1 with stock settings:
+// were written by Apache Kafka 4.3.1 with stock settings, but for group.initial.rebalance.delay.ms=0:
 //
 //	go test ./broker/api -run TestAnswersAreThoseOfKafka -kafka 127.0.0.1:9092 -rewrite
 var kafkaAddress = flag.String("kafka", "", "ask the Apache Kafka at this address; it loses all its topics")
@@ -64,12 +64,20 @@ type story struct {
 	correlation int32
 	ids         map[string]kafka.UUID // of the topics that the broker has spoken of
 	producers   map[float64]bool      // ids that the broker has handed out
+	members     map[string]string     // ids of members of groups, by the names that the story has for them
+	// hidesOffsets leaves the topic of the groups out of lists: once made, it stays in a Kafka.
+	hidesOffsets bool
+	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
 }
 
 func newStory(t testing.TB) *story {
-	s := &story{t: t, address: *kafkaAddress, ids: map[string]kafka.UUID{}, producers: map[float64]bool{}}
+	s := &story{
+		t: t, address: *kafkaAddress,
+		ids: map[string]kafka.UUID{}, producers: map[float64]bool{}, members: map[string]string{},
+	}
 	if s.address == "" {
 		s.address = startBroker(t, "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs="+dataDir(t), "node.id=1",
+			"group.initial.rebalance.delay.ms=0",
 			"num.partitions=1", "log.retention.hours=168") // the last two stand in Kafka's stock file
 		return s
 	}
@@ -86,12 +94,25 @@ func newStory(t testing.TB) *story {
 	return s
 }
 
-// topics lists the topics that can be read.
+// deleteGroups deletes what groups it can, and gives the number of those that there were.
+func (s *story) deleteGroups() int {
+	list := kmsg.NewPtrListGroupsRequest()
+	deletion := kmsg.NewPtrDeleteGroupsRequest()
+	for _, g := range s.exchange(list).(*kmsg.ListGroupsResponse).Groups {
+		deletion.Groups = append(deletion.Groups, g.Group)
+	}
+	s.exchange(deletion)
+	return len(deletion.Groups)
+}
+
+// topics lists the topics that can be read, but for those that coordinators keep their state in.
 func (s *story) topics() (names []string) {
 	all := kmsg.NewPtrMetadataRequest()
 	all.Version = 9
 	for _, topic := range s.exchange(all).(*kmsg.MetadataResponse).Topics {
-		names = append(names, *topic.Topic)
+		if !topic.IsInternal {
+			names = append(names, *topic.Topic)
+		}
 	}
 	return names
 }
@@ -191,6 +212,9 @@ func (s *story) topic(d *datadriven.TestData) string {
 	created := s.exchange(request).(*kmsg.CreateTopicsResponse).Topics[0]
 	s.ids[name] = created.TopicID
 	s.await(name+" is there", func() bool { return slices.Contains(s.topics(), name) })
+	if *kafkaAddress != "" && s.coordinated {
+		s.probe(name)
+	}
 	return fmt.Sprintf("error %d\n", created.ErrorCode)
 }
 
@@ -226,22 +250,24 @@ func (s *story) records(d *datadriven.TestData) string {
 }
 
 // ask sends the request that the input is: ask api=Metadata v=(1,9), with configs=(a,b) to show only those. A topic id
-// is written as $name of a topic, or as #n for an id that is just a number.
+// is written as $name of a topic, or as #n for an id that is just a number. member=m keeps the answer's member id, it
+// is @m from then on; %v stands for the version, so that each can have a group of its own. A story waits for the
+// coordinators, but for requests with the word away.
 func (s *story) ask(d *datadriven.TestData) string {
-	var name string
-	var asked []string
+	var name, member string
+	var asked, shown []string
 	d.ScanArgs(s.t, "api", &name)
 	for _, arg := range d.CmdArgs {
-		if arg.Key == "v" {
-			asked = arg.Vals
-		}
-	}
-	var shown []string
-	for _, arg := range d.CmdArgs {
-		if arg.Key == "configs" {
+		switch arg.Key {
+		case "v":
+			asked = versionsIn(arg.Vals)
+		case "configs":
 			shown = arg.Vals
+		case "member":
+			member = arg.Vals[0]
 		}
 	}
+	s.hidesOffsets = !strings.Contains(d.Input, kafka.ConsumerOffsetsTopic)
 	answers := map[string]string{} // to their first version
 	var out strings.Builder
 	for _, word := range asked {
@@ -250,9 +276,19 @@ func (s *story) ask(d *datadriven.TestData) string {
 			s.t.Fatal(err)
 		}
 		request := s.request(d, name, int16(version))
+		if !d.HasArg("away") {
+			s.coordinate(request)
+		}
 		response := s.exchange(request)
+		s.await("the coordinator is there", func() bool {
+			if isCoordinatorAway(response) && !d.HasArg("away") {
+				response = s.exchange(request)
+			}
+			return !isCoordinatorAway(response) || d.HasArg("away")
+		})
 		s.settle(request, response)
-		answer := s.tell(response, shown)
+		s.keepMember(strings.ReplaceAll(member, "%v", "v"+word), response)
+		answer := strings.ReplaceAll(s.tell(response, shown), "-v"+word, "-%v")
 		if first, seen := answers[answer]; seen {
 			fmt.Fprintf(&out, "v%d: as v%s\n", version, first)
 			continue
@@ -303,7 +339,8 @@ func (s *story) request(d *datadriven.TestData, name string, version int16) kmsg
 	request := kmsg.RequestForKey(wire.Served[at].Key)
 	request.SetVersion(version)
 	var fields map[string]any
-	decoder := json.NewDecoder(strings.NewReader(d.Input))
+	input := strings.ReplaceAll(d.Input, "%v", fmt.Sprint("v", version))
+	decoder := json.NewDecoder(strings.NewReader(input))
 	decoder.UseNumber()
 	if err := decoder.Decode(&fields); err != nil {
 		s.t.Fatalf("%s: %v", d.Pos, err)
@@ -336,6 +373,16 @@ func (s *story) resolveIDs(v any) any {
 		if number, is := strings.CutPrefix(v, "#"); is {
 			n, _ := strconv.Atoi(number)
 			return [16]byte{0: byte(n), 15: 1}
+		}
+		if name, is := strings.CutPrefix(v, "@"); is {
+			return s.members[name]
+		}
+		if length, is := strings.CutPrefix(v, "long:"); is {
+			n, _ := strconv.Atoi(length)
+			return strings.Repeat("x", n)
+		}
+		if topics, is := strings.CutPrefix(v, "subscription:"); is {
+			return subscription(strings.Split(topics, ",")...)
 		}
 	}
 	return v
@@ -387,7 +434,8 @@ func (s *story) normalize(fields map[string]any, shown []string) {
 				fields[key] = "fresh"
 			}
 		case string:
-			if key == "Host" || key == "ClusterID" && value != "" {
+			fields[key] = s.maskMembers(value)
+			if key == "Host" && value != "" || key == "ClusterID" && value != "" {
 				fields[key] = "the " + strings.ToLower(key)
 			}
 		}
@@ -412,6 +460,8 @@ func (s *story) normalizeList(key string, list []any, shown []string) any {
 		switch {
 		case isMap && key == "ApiKeys" && wire.Lookup(int16(fields["ApiKey"].(float64))) == nil:
 			continue // not served yet
+		case isMap && s.isHidden(fields):
+			continue
 		case isMap && key == "Configs" && !slices.Contains(shown, fields["Name"].(string)):
 			continue
 		case isMap:

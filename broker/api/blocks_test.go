@@ -29,6 +29,15 @@ func TestBlocks(t *testing.T) {
 	describe := func(n int) kmsg.Request {
 		return &kmsg.DescribeConfigsRequest{Resources: make([]kmsg.DescribeConfigsRequestResource, n)}
 	}
+	const many = inlineMax + 1
+	commit := func(n int) kmsg.Request {
+		partitions := make([]kmsg.OffsetCommitRequestTopicPartition, n)
+		return &kmsg.OffsetCommitRequest{Topics: []kmsg.OffsetCommitRequestTopic{{Partitions: partitions}}}
+	}
+	take := func(n int) kmsg.Request {
+		partitions := make([]kmsg.OffsetDeleteRequestTopicPartition, n)
+		return &kmsg.OffsetDeleteRequest{Topics: []kmsg.OffsetDeleteRequestTopic{{Partitions: partitions}}}
+	}
 	cases := []struct {
 		name    string
 		key     int16
@@ -46,6 +55,35 @@ func TestBlocks(t *testing.T) {
 		{"the settings of many topics", wire.KeyDescribeConfigs, describe(describeInlineMax + 1), true},
 		{"creating topics", wire.KeyCreateTopics, &kmsg.CreateTopicsRequest{}, true},
 		{"deleting topics", wire.KeyDeleteTopics, &kmsg.DeleteTopicsRequest{}, true},
+		{"offsets of a few partitions", wire.KeyOffsetCommit, commit(100), false},
+		{"offsets of many partitions", wire.KeyOffsetCommit, commit(many), true},
+		{"the offsets of a group", wire.KeyOffsetFetch, &kmsg.OffsetFetchRequest{Group: "g"}, false},
+		{"those of many partitions", wire.KeyOffsetFetch, &kmsg.OffsetFetchRequest{
+			Topics: []kmsg.OffsetFetchRequestTopic{{Partitions: make([]int32, many)}},
+		}, true},
+		{"those of many groups", wire.KeyOffsetFetch, &kmsg.OffsetFetchRequest{
+			Groups: make([]kmsg.OffsetFetchRequestGroup, many),
+		}, true},
+		{"those of many partitions of a group", wire.KeyOffsetFetch, &kmsg.OffsetFetchRequest{
+			Groups: []kmsg.OffsetFetchRequestGroup{
+				{Topics: []kmsg.OffsetFetchRequestGroupTopic{{Partitions: make([]int32, many)}}},
+			},
+		}, true},
+		{"few offsets go", wire.KeyOffsetDelete, take(100), false},
+		{"many offsets go", wire.KeyOffsetDelete, take(many), true},
+		{"what a few groups are", wire.KeyDescribeGroups,
+			&kmsg.DescribeGroupsRequest{Groups: make([]string, 9)}, false},
+		{"what many groups are", wire.KeyDescribeGroups,
+			&kmsg.DescribeGroupsRequest{Groups: make([]string, many)}, true},
+		{"what many consumer groups are", wire.KeyConsumerGroupDescribe,
+			&kmsg.ConsumerGroupDescribeRequest{Groups: make([]string, many)}, true},
+		{"a few groups go", wire.KeyDeleteGroups, &kmsg.DeleteGroupsRequest{Groups: make([]string, 9)}, false},
+		{"many groups go", wire.KeyDeleteGroups, &kmsg.DeleteGroupsRequest{Groups: make([]string, many)}, true},
+		{"coordinators of transactions", wire.KeyFindCoordinator,
+			&kmsg.FindCoordinatorRequest{CoordinatorType: 1}, false},
+		{"coordinators of many", wire.KeyFindCoordinator, &kmsg.FindCoordinatorRequest{
+			CoordinatorType: 1, CoordinatorKeys: make([]string, many),
+		}, true},
 		{"a producer id", wire.KeyInitProducerID, &kmsg.InitProducerIDRequest{}, true},
 	}
 	for _, c := range cases {
@@ -53,7 +91,10 @@ func TestBlocks(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	for _, key := range []int16{wire.KeyApiVersions, wire.KeyDescribeCluster} {
+	for _, key := range []int16{
+		wire.KeyApiVersions, wire.KeyDescribeCluster, wire.KeyJoinGroup, wire.KeySyncGroup, wire.KeyHeartbeat,
+		wire.KeyLeaveGroup, wire.KeyListGroups, wire.KeyConsumerGroupHeartbeat,
+	} {
 		if HandlerOf(key).Blocks != nil {
 			t.Errorf("%s never waits", wire.Name(key))
 		}
@@ -67,6 +108,15 @@ func repeated(n int, value int64) (list []int64) {
 	return list
 }
 
+func count(truths ...bool) (n int) {
+	for _, is := range truths {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
 // Goal: every API of the version table has a handler, and no other. Method: both tables against each other.
 func TestTableServesTheVersionTable(t *testing.T) {
 	for key := range int16(len(byKey)) {
@@ -74,8 +124,11 @@ func TestTableServesTheVersionTable(t *testing.T) {
 		if (row == nil) != (handler == nil) {
 			t.Errorf("key %d is in one table only", key)
 		}
-		if handler != nil && (handler.Hot == nil) == (handler.Answer == nil) {
-			t.Errorf("key %d needs exactly one handler", key)
+		if handler == nil {
+			continue
+		}
+		if n := count(handler.Hot != nil, handler.Answer != nil, handler.Ask != nil); n != 1 {
+			t.Errorf("key %d needs exactly one handler, has %d", key, n)
 		}
 	}
 	for _, key := range []int16{-1, -32768, int16(len(byKey)), 32767} {

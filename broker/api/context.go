@@ -19,6 +19,8 @@ type Context struct {
 	Header wire.RequestHeader
 	Body   []byte // what follows the header, up to the end of Frame: valid until the handler returns
 	Frame  Frame  // that the request came in, or nil
+	// BodyBytes is the length of Body, also for a worker, which does not have the bytes any more.
+	BodyBytes int
 	// Received is when the last byte of the request was read.
 	Received time.Time
 	// Pending holds the connection's operations that wait in purgatory.
@@ -40,3 +42,9 @@ type Hot func(c *Context) error
 // error closes the connection: what Kafka answers with an error code is a response, not an error. ctx ends when the
 // broker shuts down.
 type Answer func(ctx context.Context, c *Context, request kmsg.Request) (kmsg.Response, error)
+
+// Ask serves a decoded request that a coordinator answers: it runs on the connection's loop or on a worker, hands the
+// question on, and returns. Whoever has the answer calls a.Answer, once, now or later, from any goroutine; the
+// connection goes on with its next request meanwhile. Nothing that outlives the call may be a view of the request's
+// bytes.
+type Ask func(c *Context, a *Asked, request kmsg.Request)

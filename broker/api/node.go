@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,11 @@ type Node struct {
 	FetchBytesMax int // fetch.max.bytes
 
 	AppendedRecords, AppendedBytes, FetchedBytes *metrics.Counter
+
+	Groups Groups    // the coordinators of groups that run here
+	Rand   io.Reader // draws the ids of new members; any goroutine may read from it
+
+	parked parkedBytes // requests that wait for a coordinator
 
 	storageNoted atomic.Int64 // when noteStorage last logged, in Unix nanoseconds
 

@@ -28,9 +28,13 @@ type reply struct {
 	received time.Time
 }
 
-// Respond has the handler answer the request, and hands the answer to the connection. It runs on the loop, or on a
-// worker if the handler may wait.
+// Respond has the handler answer the request and hands the answer to the connection, or has it ask who will do so. It
+// runs on the loop, or on a worker if the handler may wait.
 func (c *Context) Respond(ctx context.Context, h *Handler, request kmsg.Request) error {
+	if h.Ask != nil {
+		c.ask(h, request)
+		return nil
+	}
 	response, err := h.Answer(ctx, c, request)
 	if err != nil {
 		return err
@@ -39,14 +43,19 @@ func (c *Context) Respond(ctx context.Context, h *Handler, request kmsg.Request)
 		c.Conn.Skip(c.Ticket)
 		return nil
 	}
+	c.Node.reply(c.Conn, c.Ticket, c.Header.CorrelationID, c.Received, response)
+	return nil
+}
+
+// reply hands a response to a connection. Any goroutine may call it.
+func (n *Node) reply(conn netpoll.Conn, ticket netpoll.Ticket, id int32, received time.Time, response kmsg.Response) {
 	r := replies.Get().(*reply)
-	r.node, r.meter, r.received = c.Node, c.Node.Meters.Of(h.Key), c.Received
+	r.node, r.meter, r.received = n, n.Meters.Of(response.Key()), received
 	r.buffer = responses.Borrow()
-	r.buffer.B = wire.AppendResponse(r.buffer.B, response, c.Header.CorrelationID)
+	r.buffer.B = wire.AppendResponse(r.buffer.B, response, id)
 	r.pieces[0] = netpoll.Piece{Bytes: r.buffer.B}
 	r.Response = netpoll.Response{Pieces: r.pieces[:], Owner: r}
-	c.Conn.Complete(c.Ticket, &r.Response)
-	return nil
+	conn.Complete(ticket, &r.Response)
 }
 
 // Release takes the answer back when it has left.

@@ -2,13 +2,15 @@ package api
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// Handler is one row of the table: exactly one of Hot and Answer is set.
+// Handler is one row of the table: exactly one of Hot, Answer and Ask is set.
 type Handler struct {
 	Key    int16
 	Hot    Hot
 	Answer Answer
-	// Blocks tells whether this request may wait, for the disk or for a commit of the metadata log; then Answer runs
-	// on a worker while the connection is paused. nil stands for never.
+	Ask    Ask
+	// Blocks tells whether this request may wait, for the disk or for a commit of the metadata log, or takes long; then
+	// Answer or Ask runs on a worker while the connection is paused. nil stands for never. An Ask that may be left to a
+	// worker makes nothing of bytes fields: their bytes are gone by then.
 	Blocks func(c *Context, request kmsg.Request) bool
 }
 
@@ -21,13 +23,28 @@ var table = []Handler{
 	{Key: 1, Hot: fetch},
 	{Key: 2, Answer: listOffsets, Blocks: listOffsetsBlocks},
 	{Key: 3, Answer: getMetadata, Blocks: metadataBlocks},
+	{Key: 8, Ask: offsetCommit, Blocks: offsetCommitBlocks},
+	{Key: 9, Ask: offsetFetch, Blocks: offsetFetchBlocks},
+	{Key: 10, Answer: findCoordinator, Blocks: findCoordinatorBlocks},
+	{Key: 11, Ask: joinGroup},
+	{Key: 12, Ask: heartbeat},
+	{Key: 13, Ask: leaveGroup},
+	{Key: 14, Ask: syncGroup},
+	{Key: 15, Ask: describeGroups, Blocks: describeGroupsBlocks},
+	{Key: 16, Ask: listGroups},
 	{Key: 18, Answer: apiVersions},
 	{Key: 19, Answer: createTopics, Blocks: always},
 	{Key: 20, Answer: deleteTopics, Blocks: always},
 	{Key: 22, Answer: initProducerID, Blocks: always},
 	{Key: 23, Answer: offsetForLeaderEpoch, Blocks: offsetForLeaderEpochBlocks},
 	{Key: 32, Answer: describeConfigs, Blocks: describeConfigsBlocks},
+	{Key: 42, Ask: deleteGroups, Blocks: deleteGroupsBlocks},
+	{Key: 44, Answer: incrementalAlterConfigs, Blocks: always},
+	{Key: 47, Ask: offsetDelete, Blocks: offsetDeleteBlocks},
 	{Key: 60, Answer: describeCluster},
+	{Key: 68, Ask: consumerGroupHeartbeat},
+	{Key: 69, Ask: consumerGroupDescribe, Blocks: consumerGroupDescribeBlocks},
+	{Key: 74, Answer: listConfigResources, Blocks: listConfigResourcesBlocks},
 }
 
 // byKey finds a row without a search; keys are small and dense.

@@ -10,7 +10,8 @@ import (
 
 // List is who waits for one partition. The zero value is ready.
 type List struct {
-	changes atomic.Uint64 // written under mu
+	changes  atomic.Uint64 // written under mu
+	listener atomic.Pointer[func()]
 
 	mu    sync.Mutex
 	first *watch
@@ -26,6 +27,17 @@ type watch struct {
 
 // Changes is the number of changes so far. A caller reads it, evaluates the partition, and hands it to Watch.
 func (l *List) Changes() uint64 { return l.changes.Load() }
+
+// Listen has f called after every change, in place of the f before; nil ends that. f is called without a lock, on the
+// goroutine that made the change, and must not wait. It is for somebody who waits for as long as the partition is led;
+// what waits once is an Operation.
+func (l *List) Listen(f func()) {
+	if f == nil {
+		l.listener.Store(nil)
+		return
+	}
+	l.listener.Store(&f)
+}
 
 // Advance says that the partition's high watermark is now mark. The new mark must be visible to evaluations already.
 func (l *List) Advance(mark kafka.Offset) { l.wake(mark) }
@@ -44,6 +56,9 @@ func (l *List) wake(mark kafka.Offset) {
 	}
 	l.mu.Unlock()
 	wakeAll(woken)
+	if f := l.listener.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // Watch makes the operation wake up when the high watermark of l's partition reaches from. It returns false if the

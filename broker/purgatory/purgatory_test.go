@@ -131,6 +131,21 @@ func TestOperationWakesWhenTheMarkReachesWhatItWaitsFor(t *testing.T) {
 	expectWakes(t, s, 2, "it waits no more")
 }
 
+func TestAListenerHearsOfEveryChange(t *testing.T) {
+	var list List
+	heard, other := 0, 0
+	list.Listen(func() { heard++ })
+	list.Advance(1)
+	list.Interrupt()
+	list.Listen(func() { other++ })
+	list.Advance(2)
+	list.Listen(nil)
+	list.Advance(3)
+	if heard != 2 || other != 1 {
+		t.Errorf("heard %d and %d changes, want 2 and 1", heard, other)
+	}
+}
+
 func TestWatchTellsOfChangesThatTheEvaluationMissed(t *testing.T) {
 	c := newManual()
 	p := New(c)

@@ -25,6 +25,9 @@ func (c *Config) checkTogether() error {
 	if _, err := parsePerIP(c.String("max.connections.per.ip.overrides")); err != nil {
 		return err
 	}
+	if err := c.checkGroups(); err != nil {
+		return err
+	}
 	return c.checkQuorum()
 }
 

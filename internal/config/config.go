@@ -14,6 +14,7 @@ const (
 	DynamicTopic Source = 1 // set on the topic
 	StaticBroker Source = 4 // set in the file, the environment or by --set
 	Default      Source = 5 // not set
+	DynamicGroup Source = 8 // set on the group
 )
 
 // Config is one resolved and checked configuration. It never changes.

@@ -57,7 +57,8 @@ func TestTheDocumentedTableIsCurrent(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("%s has no %s ... %s", operations, begin, end)
 	}
-	current := before + begin + "\n" + configTable(BrokerScope) + configTable(TopicScope) + "\n" + end + after
+	current := before + begin + "\n" + configTable(BrokerScope) + configTable(TopicScope) +
+		configTable(GroupScope) + "\n" + end + after
 	if *rewrite {
 		if err := os.WriteFile(operations, []byte(current), 0o644); err != nil {
 			t.Fatal(err)

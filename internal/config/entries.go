@@ -36,21 +36,33 @@ func (c *Config) Entries() []Entry {
 
 // TopicEntries is every topic key in the order of the table, for a topic with these validated overrides.
 func (c *Config) TopicEntries(overrides map[string]string) []Entry {
-	r := resolver{c, overrides}
+	return c.scopeEntries(TopicScope, DynamicTopic, overrides)
+}
+
+// GroupEntries is every group key in the order of the table, for a group with these validated overrides.
+func (c *Config) GroupEntries(overrides map[string]string) []Entry {
+	return c.scopeEntries(GroupScope, DynamicGroup, overrides)
+}
+
+// scopeEntries is the entries of one resource whose own settings are the overrides, from that source.
+func (c *Config) scopeEntries(scope Scope, own Source, overrides map[string]string) []Entry {
+	r := resolver{c, scope, overrides}
 	var entries []Entry
 	for i := range Keys {
 		k := &Keys[i]
-		if k.Scope != TopicScope {
+		if k.Scope != scope {
 			continue
 		}
 		var synonyms []Synonym
-		if text, ok := overrides[k.Name]; ok {
-			synonyms = append(synonyms, Synonym{k.Name, &text, DynamicTopic})
+		value := r.value(k.Name)
+		if _, ok := overrides[k.Name]; ok {
+			text := format(value)
+			synonyms = append(synonyms, Synonym{k.Name, &text, own})
 		}
 		if len(k.Synonyms) > 0 {
 			synonyms = append(synonyms, c.synonyms(k.Synonyms[0])...)
 		}
-		entries = append(entries, k.entry(r.value(k.Name), synonyms))
+		entries = append(entries, k.entry(value, synonyms))
 	}
 	return entries
 }

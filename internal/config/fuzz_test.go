@@ -27,7 +27,13 @@ func FuzzLoad(f *testing.F) {
 		if _, err := c.Topic(nil); err != nil {
 			t.Error(err)
 		}
-		if len(c.Entries())+len(c.TopicEntries(nil)) != len(Keys) {
+		if err := c.ValidateGroup(nil); err != nil {
+			t.Errorf("the broker's own settings are no group's: %v", err)
+		}
+		if g := c.Groups(); len(g.Assignors) == 0 || g.OffsetsTopicPartitions < 1 || g.OffsetsTopicReplication < 1 {
+			t.Errorf("groups cannot be served: %+v", g)
+		}
+		if len(c.Entries())+len(c.TopicEntries(nil))+len(c.GroupEntries(nil)) != len(Keys) {
 			t.Error("an entry is missing")
 		}
 	})

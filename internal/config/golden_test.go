@@ -48,11 +48,12 @@ func readLines(t *testing.T, name string) []string {
 
 // deviations are the defaults that differ from Kafka's on purpose; each key's sentence gives the reason.
 var deviations = map[string]string{
-	"node.id":                   "Kafka demands it",
-	"process.roles":             "Kafka demands it",
-	"controller.listener.names": "Kafka demands it",
-	"listeners":                 "loopback, not every interface",
-	"log.dir":                   "not in /tmp",
+	"node.id":                               "Kafka demands it",
+	"process.roles":                         "Kafka demands it",
+	"controller.listener.names":             "Kafka demands it",
+	"listeners":                             "loopback, not every interface",
+	"log.dir":                               "not in /tmp",
+	"group.coordinator.rebalance.protocols": "streams groups are not served yet",
 }
 
 // TestEveryKeyAgreesWithKafka compares each row that is Kafka's with what Kafka 4.3.1 says of the same key.
@@ -86,8 +87,11 @@ func TestEveryKafkaKeyIsKnown(t *testing.T) {
 	for id := range readKafkaKeys(t) {
 		scopeName, name, _ := strings.Cut(id, " ")
 		scope, later := BrokerScope, laterKeys
-		if scopeName == "topic" {
+		switch scopeName {
+		case "topic":
 			scope, later = TopicScope, laterTopicKeys
+		case "group":
+			scope, later = GroupScope, laterGroupKeys
 		}
 		if strings.HasPrefix(name, "internal.segment.") {
 			continue // Kafka's own tests use it
@@ -97,7 +101,7 @@ func TestEveryKafkaKeyIsKnown(t *testing.T) {
 			t.Errorf("%s: served %v, listed as not served %v", id, served, waits)
 		}
 	}
-	for _, list := range [][]string{laterKeys, laterTopicKeys} {
+	for _, list := range [][]string{laterKeys, laterTopicKeys, laterGroupKeys} {
 		if !slices.IsSorted(list) {
 			t.Error("a list of keys that are not served is not sorted")
 		}
@@ -113,7 +117,7 @@ func describe(e Entry) string {
 	var synonyms []string
 	for _, s := range e.Synonyms {
 		source := map[Source]string{DynamicTopic: "DYNAMIC_TOPIC_CONFIG", StaticBroker: "STATIC_BROKER_CONFIG",
-			Default: "DEFAULT_CONFIG"}[s.Source]
+			DynamicGroup: "DYNAMIC_GROUP_CONFIG", Default: "DEFAULT_CONFIG"}[s.Source]
 		synonyms = append(synonyms, fmt.Sprintf("%s:%s=%s", source, s.Name, *s.Value))
 	}
 	return fmt.Sprintf("%s=%s sensitive=%v synonyms={%s}", e.Name, value, e.Sensitive, strings.Join(synonyms, ", "))
@@ -131,8 +135,10 @@ func TestDescribeAgreesWithKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	exceptions := []string{
-		"min.insync.replicas", // Kafka's ELR feature sets a dynamic default
-		"log.dir",             // differs by default
+		"group.coordinator.rebalance.protocols",    // differs by default
+		"min.insync.replicas",                      // Kafka's ELR feature sets a dynamic default
+		"log.dir",                                  // differs by default
+		"group.consumer.regex.refresh.interval.ms", // Kafka hides it
 	}
 	compare := func(file string, entries []Entry) {
 		golden := make(map[string]string)

@@ -23,16 +23,11 @@ var laterKeys = []string{
 	"delegation.token.max.lifetime.ms", "delegation.token.secret.key",
 	"delete.records.purgatory.purge.interval.requests", "early.start.listeners",
 	"fetch.purgatory.purge.interval.requests", "follower.fetch.last.tiered.offset.enable",
-	"follower.replication.throttled.rate", "group.consumer.assignment.interval.ms", "group.consumer.assignors",
-	"group.consumer.heartbeat.interval.ms", "group.consumer.max.assignment.interval.ms",
-	"group.consumer.max.heartbeat.interval.ms", "group.consumer.max.session.timeout.ms",
-	"group.consumer.max.size", "group.consumer.migration.policy", "group.consumer.min.assignment.interval.ms",
-	"group.consumer.min.heartbeat.interval.ms", "group.consumer.min.session.timeout.ms",
-	"group.consumer.regex.refresh.interval.ms", "group.consumer.session.timeout.ms",
+	"follower.replication.throttled.rate",
 	"group.coordinator.append.linger.ms", "group.coordinator.background.threads",
-	"group.coordinator.cached.buffer.max.bytes", "group.coordinator.rebalance.protocols",
-	"group.coordinator.threads", "group.initial.rebalance.delay.ms", "group.max.session.timeout.ms",
-	"group.max.size", "group.min.session.timeout.ms", "group.share.assignment.interval.ms",
+	"group.coordinator.cached.buffer.max.bytes",
+	"group.coordinator.threads",
+	"group.share.assignment.interval.ms",
 	"group.share.assignors", "group.share.delivery.count.limit", "group.share.heartbeat.interval.ms",
 	"group.share.initialize.retry.interval.ms", "group.share.max.assignment.interval.ms",
 	"group.share.max.delivery.count.limit", "group.share.max.heartbeat.interval.ms",
@@ -63,10 +58,9 @@ var laterKeys = []string{
 	"metadata.log.segment.bytes", "metadata.log.segment.ms", "metadata.max.idle.interval.ms",
 	"metadata.max.retention.bytes", "metadata.max.retention.ms", "metric.reporters", "metrics.num.samples",
 	"metrics.recording.level", "metrics.sample.window.ms", "num.replica.alter.log.dirs.threads",
-	"num.replica.fetchers", "offset.metadata.max.bytes", "offsets.commit.timeout.ms",
-	"offsets.load.buffer.size", "offsets.retention.check.interval.ms", "offsets.retention.minutes",
-	"offsets.topic.compression.codec", "offsets.topic.num.partitions", "offsets.topic.replication.factor",
-	"offsets.topic.segment.bytes", "principal.builder.class", "producer.id.expiration.check.interval.ms",
+	"num.replica.fetchers", "offsets.commit.timeout.ms",
+	"offsets.load.buffer.size",
+	"principal.builder.class", "producer.id.expiration.check.interval.ms",
 	"producer.purgatory.purge.interval.requests", "queued.max.requests", "quota.window.num",
 	"quota.window.size.seconds", "remote.fetch.max.wait.ms", "remote.list.offsets.request.timeout.ms",
 	"remote.log.index.file.cache.total.size.bytes", "remote.log.index.file.cache.ttl.ms",
@@ -140,6 +134,15 @@ var laterTopicKeys = []string{
 	"local.retention.bytes", "local.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio",
 	"min.compaction.lag.ms", "remote.log.copy.disable", "remote.log.delete.on.disable",
 	"remote.storage.enable", "unclean.leader.election.enable",
+}
+
+// laterGroupKeys are the group keys of Kafka 4.3.1 that this broker does not serve yet, sorted.
+var laterGroupKeys = []string{
+	"share.assignment.interval.ms", "share.auto.offset.reset", "share.delivery.count.limit",
+	"share.heartbeat.interval.ms", "share.isolation.level", "share.partition.max.record.locks",
+	"share.record.lock.duration.ms", "share.renew.acknowledge.enable", "share.session.timeout.ms",
+	"streams.assignment.interval.ms", "streams.heartbeat.interval.ms", "streams.initial.rebalance.delay.ms",
+	"streams.num.standby.replicas", "streams.session.timeout.ms",
 }
 
 // kafkaKnows reports whether a broker key that is not served is one of Kafka's; listener.name.* is the prefix under

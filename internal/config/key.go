@@ -33,18 +33,23 @@ func (t Type) String() string {
 // Scope says on which kind of resource a key is set.
 type Scope uint8
 
-// The scopes. A key that exists on both has two rows in the table: the topic's row names the broker's as a synonym.
+// The scopes. A key of a topic or a group that has a default for the whole broker has two rows in the table: its own
+// names the broker's as a synonym.
 const (
 	BrokerScope Scope = iota // set for the whole broker: file, environment, --set
-	TopicScope               // set for one topic, when it is created
+	TopicScope               // set for one topic, when it is created or later
+	GroupScope               // set for one group, which need not exist
 )
 
-// String is the scope as the documentation prints it.
+// String is the scope as the documentation and Kafka's messages print it.
 func (s Scope) String() string {
-	if s == TopicScope {
-		return "topic"
-	}
-	return "broker"
+	return [...]string{BrokerScope: "broker", TopicScope: "topic", GroupScope: "group"}[s]
+}
+
+// title is String at the beginning of a sentence.
+func (s Scope) title() string {
+	name := s.String()
+	return strings.ToUpper(name[:1]) + name[1:]
 }
 
 // Key is one row of the table.
@@ -55,7 +60,7 @@ type Key struct {
 	Unset    bool     // the default is null: "not set"
 	Valid    Valid    // what values are allowed beyond the type; nil: every value of the type
 	Scope    Scope    // on which kind of resource it is set
-	Synonyms []string // topic keys: the broker keys that give the default, the strongest first
+	Synonyms []string // topic and group keys: the broker keys that give the default, the strongest first
 	Dynamic  bool     // Kafka lets it change at run time: DescribeConfigs does not call it read-only
 	Doc      string   // one sentence
 }
@@ -145,6 +150,67 @@ func (o oneOf) Refuse(value any) string {
 
 // String implements Valid.
 func (o oneOf) String() string { return strings.Join(o, ", ") }
+
+// oneOfFold is oneOf for words in upper or lower case.
+type oneOfFold []string
+
+// Refuse implements Valid.
+func (o oneOfFold) Refuse(value any) string {
+	fold := func(word string) bool { return strings.EqualFold(word, value.(string)) }
+	if slices.ContainsFunc(o, fold) {
+		return ""
+	}
+	return "String must be one of (case insensitive): " + strings.ToUpper(strings.Join(o, ", "))
+}
+
+// String implements Valid.
+func (o oneOfFold) String() string { return strings.Join(o, ", ") }
+
+// assignors allows the assignors that are built in, at least one. Kafka takes names of Java classes too.
+type assignors struct{}
+
+// Refuse implements Valid.
+func (assignors) Refuse(value any) string {
+	if len(value.([]string)) == 0 {
+		return "Value must name at least one of uniform, range"
+	}
+	return oneOf{"uniform", "range"}.Refuse(value)
+}
+
+// String implements Valid.
+func (assignors) String() string { return "uniform, range" }
+
+// rebalanceProtocols allows what Kafka does of the protocols that are served, and streams, which changes nothing yet:
+// it stands in Kafka's default.
+type rebalanceProtocols struct{}
+
+// Refuse implements Valid.
+func (rebalanceProtocols) Refuse(value any) string {
+	if reason := (oneOf{"classic", "consumer", "streams"}).Refuse(value); reason != "" {
+		return reason
+	}
+	if !slices.Contains(value.([]string), "classic") {
+		return "Value must contain classic"
+	}
+	return ""
+}
+
+// String implements Valid.
+func (rebalanceProtocols) String() string { return "classic, consumer, streams; with classic" }
+
+// codecs allows the ids of the compression codecs.
+type codecs struct{}
+
+// Refuse implements Valid.
+func (codecs) Refuse(value any) string {
+	if id := value.(int64); id < 0 || id >= int64(len(codecNames)) {
+		return "Unknown compression type id: " + strconv.FormatInt(id, 10)
+	}
+	return ""
+}
+
+// String implements Valid.
+func (codecs) String() string { return "0 to 4" }
 
 // cleanupPolicies allows delete and the empty list. Compaction is not served: keeping everything under that name would
 // break the consumers that count on it.

@@ -258,7 +258,7 @@ func TestPerIPOverrides(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	const later = ": known to Kafka, not served yet; ignored"
 	for _, c := range []struct{ key, want string }{
-		{"offsets.topic.replication.factor", "offsets.topic.replication.factor" + later},
+		{"transaction.state.log.min.isr", "transaction.state.log.min.isr" + later},
 		{"listener.name.inside.ssl.client.auth", "listener.name.inside.ssl.client.auth" + later},
 		{"num.partition", "num.partition: unknown; ignored. Did you mean num.partitions?"},
 		{"log.retension.ms", "log.retension.ms: unknown; ignored. Did you mean log.retention.ms?"},
@@ -284,10 +284,8 @@ func TestAStockFileLoads(t *testing.T) {
 	for _, w := range warnings {
 		keys = append(keys, w.Key)
 	}
-	want := []string{"offsets.topic.replication.factor", "share.coordinator.state.topic.replication.factor",
-		"share.coordinator.state.topic.min.isr", "transaction.state.log.replication.factor",
-		"transaction.state.log.min.isr",
-		"controller.listener.names"}
+	want := []string{"share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr",
+		"transaction.state.log.replication.factor", "transaction.state.log.min.isr", "controller.listener.names"}
 	if !slices.Equal(keys, want) {
 		t.Errorf("got %q", keys)
 	}

@@ -13,7 +13,9 @@ var (
 	zstdLevels       = between{-131072, 22}
 	timestampTypes   = oneOf{"CreateTime", "LogAppendTime"}
 	durabilities     = oneOf{"flush", "page-cache"}
-	retentionTimes   = retentionTime{}
+	// Kafka takes them in upper and lower case.
+	migrationPolicies = oneOfFold{"disabled", "downgrade", "upgrade", "bidirectional"}
+	retentionTimes    = retentionTime{}
 )
 
 // Keys is every key that this broker serves, sorted by scope and name. Names, meanings and defaults are Kafka's;
@@ -57,6 +59,45 @@ var Keys = []Key{
 		Doc: "Allow DeleteTopics."},
 	{Name: "fetch.max.bytes", Type: Int, Default: "57671680", Valid: atLeast(1024),
 		Doc: "The most bytes of one Fetch response, whatever the client asks for; its first batch may exceed it."},
+	{Name: "group.consumer.assignment.interval.ms", Type: Int, Default: "1000", Valid: atLeast(0), Dynamic: true,
+		Doc: "The least time between two assignments of one consumer group; what changes meanwhile shares the next."},
+	{Name: "group.consumer.assignors", Type: List, Default: "uniform,range", Valid: assignors{},
+		Doc: "The assignors that consumer groups may use; the first is that of members which ask for none."},
+	{Name: "group.consumer.heartbeat.interval.ms", Type: Int, Default: "5000", Valid: atLeast(1),
+		Doc: "How often the members of a consumer group are told to send a heartbeat."},
+	{Name: "group.consumer.max.assignment.interval.ms", Type: Int, Default: "15000", Valid: atLeast(0),
+		Doc: "The most that a group may set as consumer.assignment.interval.ms."},
+	{Name: "group.consumer.max.heartbeat.interval.ms", Type: Int, Default: "15000", Valid: atLeast(1),
+		Doc: "The most that a group may set as consumer.heartbeat.interval.ms."},
+	{Name: "group.consumer.max.session.timeout.ms", Type: Int, Default: "60000", Valid: atLeast(1),
+		Doc: "The most that a group may set as consumer.session.timeout.ms."},
+	{Name: "group.consumer.max.size", Type: Int, Default: maxInt, Valid: atLeast(1),
+		Doc: "The most members of a consumer group."},
+	{Name: "group.consumer.migration.policy", Type: String, Default: "bidirectional", Valid: migrationPolicies,
+		Doc: "Which groups change their protocol while members run: upgrade makes a classic group a consumer group " +
+			"when the first member of the new protocol joins, downgrade turns it back when the last one leaves."},
+	{Name: "group.consumer.min.assignment.interval.ms", Type: Int, Default: "0", Valid: atLeast(0),
+		Doc: "The least that a group may set as consumer.assignment.interval.ms."},
+	{Name: "group.consumer.min.heartbeat.interval.ms", Type: Int, Default: "5000", Valid: atLeast(1),
+		Doc: "The least that a group may set as consumer.heartbeat.interval.ms."},
+	{Name: "group.consumer.min.session.timeout.ms", Type: Int, Default: "45000", Valid: atLeast(1),
+		Doc: "The least that a group may set as consumer.session.timeout.ms."},
+	{Name: "group.consumer.regex.refresh.interval.ms", Type: Int, Default: "600000", Valid: atLeast(10_000),
+		Doc: "How often the topics behind a regular expression are looked up again when nothing else asks for it."},
+	{Name: "group.consumer.session.timeout.ms", Type: Int, Default: "45000", Valid: atLeast(1),
+		Doc: "Take a member of a consumer group for dead when it sends no heartbeat for this long."},
+	{Name: "group.coordinator.rebalance.protocols", Type: List, Default: "classic,consumer",
+		Valid: rebalanceProtocols{},
+		Doc: "The protocols of groups that are served; without consumer, its heartbeats are refused. Kafka's default " +
+			"has streams too, which is not served yet."},
+	{Name: "group.initial.rebalance.delay.ms", Type: Int, Default: "3000",
+		Doc: "How long a new classic group waits for more members before it gives out partitions."},
+	{Name: "group.max.session.timeout.ms", Type: Int, Default: "1800000",
+		Doc: "The longest session timeout that a member of a classic group may ask for."},
+	{Name: "group.max.size", Type: Int, Default: maxInt, Valid: atLeast(1),
+		Doc: "The most members of a classic group."},
+	{Name: "group.min.session.timeout.ms", Type: Int, Default: "6000",
+		Doc: "The shortest session timeout that a member of a classic group may ask for."},
 	{Name: "inter.broker.listener.name", Type: String, Unset: true,
 		Doc: "The listener that brokers use among themselves; it must be one of listeners."},
 	{Name: "listener.security.protocol.map", Type: String,
@@ -140,6 +181,22 @@ var Keys = []Key{
 		Doc: "The partitions of a topic that is created without saying how many."},
 	{Name: "num.recovery.threads.per.data.dir", Type: Int, Default: "2", Valid: atLeast(1), Dynamic: true,
 		Doc: "How many logs of one data directory are recovered or closed at once."},
+	{Name: "offset.metadata.max.bytes", Type: Int, Default: "4096",
+		Doc: "The most bytes of the text that a consumer stores with a committed offset."},
+	{Name: "offsets.retention.check.interval.ms", Type: Long, Default: "600000", Valid: atLeast(1),
+		Doc: "How often to look for committed offsets that have expired."},
+	{Name: "offsets.retention.minutes", Type: Int, Default: "10080", Valid: atLeast(1),
+		Doc: "How long a committed offset is kept after the last member of its group has gone, or after the group " +
+			"has stopped to subscribe to its topic, or after the commit where the group never had members."},
+	{Name: "offsets.topic.compression.codec", Type: Int, Default: "0", Valid: codecs{},
+		Doc: "The codec of the records in __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."},
+	{Name: "offsets.topic.num.partitions", Type: Int, Default: "50", Valid: atLeast(1),
+		Doc: "The partitions of __consumer_offsets, when it is created; groups are spread over them."},
+	{Name: "offsets.topic.replication.factor", Type: Short, Default: "3", Valid: atLeast(1),
+		Doc: "The replicas of __consumer_offsets, when it is created. Unless it is set, fewer will do when there " +
+			"are not so many brokers; Kafka waits for them, so that its stock file sets 1."},
+	{Name: "offsets.topic.segment.bytes", Type: Int, Default: "104857600", Valid: atLeast(1 << 20),
+		Doc: "The segment.bytes of __consumer_offsets, when it is created."},
 	{Name: "process.roles", Type: List, Default: "broker,controller", Valid: oneOf{"broker", "controller"},
 		Doc: "Both, for now: a node of one role needs other nodes."},
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Valid: atLeast(1), Dynamic: true,
@@ -236,4 +293,14 @@ var Keys = []Key{
 	{Name: "spate.ack.durability", Scope: TopicScope, Type: String, Default: "flush", Valid: durabilities,
 		Synonyms: []string{"spate.ack.durability"}, Dynamic: true,
 		Doc: "What acks=all waits for on this topic: flush or page-cache."},
+
+	{Name: "consumer.assignment.interval.ms", Scope: GroupScope, Type: Int, Default: "1000", Valid: atLeast(0),
+		Synonyms: []string{"group.consumer.assignment.interval.ms"}, Dynamic: true,
+		Doc: "The least time between two assignments of the consumer group."},
+	{Name: "consumer.heartbeat.interval.ms", Scope: GroupScope, Type: Int, Default: "5000", Valid: atLeast(1),
+		Synonyms: []string{"group.consumer.heartbeat.interval.ms"}, Dynamic: true,
+		Doc: "How often the members of the consumer group are told to send a heartbeat."},
+	{Name: "consumer.session.timeout.ms", Scope: GroupScope, Type: Int, Default: "45000", Valid: atLeast(1),
+		Synonyms: []string{"group.consumer.session.timeout.ms"}, Dynamic: true,
+		Doc: "Take a member of the consumer group for dead when it sends no heartbeat for this long."},
 }

@@ -3,12 +3,14 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Topic is the settings of one topic: its own where it has them, else the broker's, else the defaults.
 type Topic struct {
 	CleanupDelete       bool          // false: segments are kept whatever their age and size
+	CleanupCompact      bool          // the last record of each key is enough
 	Compression         string        // compression.type: producer, uncompressed, gzip, snappy, lz4 or zstd
 	GzipLevel           int           // -1: the codec's default
 	LZ4Level            int           // 1 to 17
@@ -33,13 +35,14 @@ type Topic struct {
 
 // Topic resolves the settings of a topic with these overrides. The error names the key and what is allowed.
 func (c *Config) Topic(overrides map[string]string) (Topic, error) {
-	if err := ValidateTopic(overrides); err != nil {
+	if err := ValidateInternalTopic(overrides); err != nil {
 		return Topic{}, err
 	}
-	r := resolver{c, overrides}
+	r := resolver{c, TopicScope, overrides}
 	retention := r.number("retention.ms")
 	t := Topic{
 		CleanupDelete:       slices.Contains(r.list("cleanup.policy"), "delete"),
+		CleanupCompact:      slices.Contains(r.list("cleanup.policy"), "compact"),
 		Compression:         r.text("compression.type"),
 		GzipLevel:           int(r.number("compression.gzip.level")),
 		LZ4Level:            int(r.number("compression.lz4.level")),
@@ -64,25 +67,48 @@ func (c *Config) Topic(overrides map[string]string) (Topic, error) {
 	return t, nil
 }
 
-// ValidateTopic checks the overrides that a topic is created with. The error names the key and what is allowed; of
-// several it is the first by name.
-func ValidateTopic(overrides map[string]string) error {
+// ValidateTopic checks the overrides that a topic is to have. The error names the key and what is allowed; of several
+// it is the first by name.
+func ValidateTopic(overrides map[string]string) error { return TopicScope.validate(overrides) }
+
+// ValidateInternalTopic is ValidateTopic for a topic that only the broker itself writes to: it may have the policy
+// compact, as its writer has keys in all of its records.
+func ValidateInternalTopic(overrides map[string]string) error {
+	if overrides["cleanup.policy"] == "compact" {
+		overrides = maps.Clone(overrides)
+		delete(overrides, "cleanup.policy")
+	}
+	return ValidateTopic(overrides)
+}
+
+// validate checks overrides by themselves: their names, and then each value.
+func (s Scope) validate(overrides map[string]string) error {
 	names := slices.Sorted(maps.Keys(overrides))
 	for _, name := range names { // Kafka, too, looks at all names before any value
-		if Lookup(TopicScope, name) == nil {
-			return unknownTopicKey(name)
+		if Lookup(s, name) == nil {
+			return unknownOverride(s, name)
 		}
 	}
 	for _, name := range names {
-		if _, err := Lookup(TopicScope, name).parse(overrides[name]); err != nil {
+		if _, err := Lookup(s, name).parse(overrides[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// UnknownKeyError is a name that is no key of a topic's configuration.
+// ListDefault gives the default of a key of the scope that holds a list, to which values can be added.
+func (s Scope) ListDefault(name string) (text string, isList bool) {
+	k := Lookup(s, name)
+	if k == nil || k.Type != List {
+		return "", false
+	}
+	return k.Default, true
+}
+
+// UnknownKeyError is a name that is no key of the configuration of a topic or a group.
 type UnknownKeyError struct {
+	Scope Scope
 	Name  string
 	Later bool // Kafka has it, and this broker does not serve it yet
 }
@@ -90,38 +116,43 @@ type UnknownKeyError struct {
 // Error is one line, in Kafka's words where Kafka would refuse too.
 func (e *UnknownKeyError) Error() string {
 	if e.Later {
-		return "Topic config " + e.Name + " is not served yet"
+		return e.Scope.title() + " config " + e.Name + " is not served yet"
 	}
-	return "Unknown topic config name: " + e.Name
+	return "Unknown " + e.Scope.String() + " config name: " + e.Name
 }
 
-// unknownTopicKey is the refusal of a key that topics do not have.
-func unknownTopicKey(name string) error {
-	_, later := slices.BinarySearch(laterTopicKeys, name)
-	return &UnknownKeyError{Name: name, Later: later}
+// unknownOverride is the refusal of a key that the scope does not have.
+func unknownOverride(scope Scope, name string) error {
+	later := laterTopicKeys
+	if scope == GroupScope {
+		later = laterGroupKeys
+	}
+	_, found := slices.BinarySearch(later, name)
+	return &UnknownKeyError{Scope: scope, Name: name, Later: found}
 }
 
-// resolver looks topic keys up in the overrides, then in the broker's synonyms, then in the table.
+// resolver looks keys of a topic or a group up in the overrides, then in the broker's synonyms, then in the table.
 type resolver struct {
 	config    *Config
+	scope     Scope
 	overrides map[string]string
 }
 
-// value is the parsed value in force of a topic key. The overrides have been validated.
+// value is the parsed value in force of a key. The overrides have been validated.
 func (r resolver) value(name string) any {
-	k := Lookup(TopicScope, name)
+	k := Lookup(r.scope, name)
 	if text, ok := r.overrides[name]; ok {
-		value, err := k.parse(text)
-		if err == nil {
+		value, reason := parseType(k.Type, strings.TrimSpace(text))
+		if reason == "" {
 			return value
 		}
 	}
-	return r.config.topicDefault(k)
+	return r.config.inherited(k)
 }
 
-// topicDefault is the value of a topic key that the topic does not override: that of the strongest synonym which has
-// a value, in the topic key's unit.
-func (c *Config) topicDefault(k *Key) any {
+// inherited is the value of a key that the topic or group does not override: that of the strongest synonym which has a
+// value, in the key's own unit.
+func (c *Config) inherited(k *Key) any {
 	for _, name := range k.Synonyms {
 		if s := c.settings[name]; s.value != nil {
 			return convert(name, s.value)

@@ -71,7 +71,6 @@ func TestTopicResolution(t *testing.T) {
 
 // TestTopicRefusals checks the lines that clients get with INVALID_CONFIG.
 func TestTopicRefusals(t *testing.T) {
-	c := load(t, "")
 	const invalid = "Invalid value "
 	for _, k := range []struct{ key, value, want string }{
 		{"segment.bytes", "1", invalid + "1 for configuration segment.bytes: Value must be at least 1048576"},
@@ -96,10 +95,38 @@ func TestTopicRefusals(t *testing.T) {
 		{"remote.storage.enable", "true", "Topic config remote.storage.enable is not served yet"},
 		{"no.such", "1", "Unknown topic config name: no.such"},
 	} {
-		_, err := c.Topic(map[string]string{k.key: k.value, "segment.ms": "5"})
+		err := ValidateTopic(map[string]string{k.key: k.value, "segment.ms": "5"})
 		if err == nil || err.Error() != k.want {
 			t.Errorf("%s: got %v, want %s", k.key, err, k.want)
 		}
+	}
+}
+
+// TestInternalTopics checks that compaction may be asked for where the broker itself writes, and only there, and that
+// the settings then follow it.
+func TestInternalTopics(t *testing.T) {
+	for _, k := range []struct {
+		overrides map[string]string
+		want      string
+	}{
+		{map[string]string{"cleanup.policy": "compact", "segment.bytes": "104857600"}, ""},
+		{nil, ""},
+		{map[string]string{"cleanup.policy": "compact,delete"}, "Invalid value compact,delete for configuration " +
+			"cleanup.policy: Compaction is not served yet; use delete, or leave it empty to keep everything"},
+		{map[string]string{"cleanup.policy": "compact", "segment.bytes": "1"},
+			"Invalid value 1 for configuration segment.bytes: Value must be at least 1048576"},
+	} {
+		got := ""
+		if err := ValidateInternalTopic(k.overrides); err != nil {
+			got = err.Error()
+		}
+		if got != k.want {
+			t.Errorf("%v: got %s, want %s", k.overrides, got, k.want)
+		}
+	}
+	settings, err := load(t, "").Topic(map[string]string{"cleanup.policy": "compact"})
+	if err != nil || settings.CleanupDelete || !settings.CleanupCompact {
+		t.Errorf("got %+v, %v", settings, err)
 	}
 }
 
@@ -118,7 +145,7 @@ func TestTopicEntries(t *testing.T) {
 			"STATIC_BROKER_CONFIG:log.retention.hours=7, DEFAULT_CONFIG:log.retention.hours=168}",
 		"segment.ms": "segment.ms=7200000 sensitive=false synonyms={}",
 		"cleanup.policy": "cleanup.policy=delete sensitive=false " +
-			"synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy= delete , delete, DEFAULT_CONFIG:log.cleanup.policy=delete}",
+			"synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy=delete, DEFAULT_CONFIG:log.cleanup.policy=delete}",
 	} {
 		if got[name] != want {
 			t.Errorf("got  %s\nwant %s", got[name], want)

@@ -65,6 +65,19 @@ const (
 	FetchSessions     Name = "spate_fetch_sessions"
 	Delayed           Name = "spate_delayed_requests"
 	BuildInfo         Name = "spate_build_info"
+
+	Coordinators        Name = "spate_coordinators"
+	CoordinatorQueue    Name = "spate_coordinator_queued_commands"
+	CoordinatorCommands Name = "spate_coordinator_commands_total"
+	CoordinatorTime     Name = "spate_coordinator_commit_seconds"
+	CoordinatorRecords  Name = "spate_coordinator_appended_records_total"
+	CoordinatorBytes    Name = "spate_coordinator_appended_bytes_total"
+	CoordinatorErrors   Name = "spate_coordinator_errors_total"
+	CoordinatorLoadTime Name = "spate_coordinator_load_seconds"
+	CoordinatorLoaded   Name = "spate_coordinator_loaded_records_total"
+	Groups              Name = "spate_groups"
+	GroupMembers        Name = "spate_group_members"
+	GroupOffsets        Name = "spate_group_offsets"
 )
 
 // Table is every metric, beside those of the Go runtime and the process.
@@ -116,5 +129,21 @@ var Table = []Desc{
 	{MetadataOffset, Level, "offset", nil, "Offset of the last metadata record that was applied."},
 	{FetchSessions, Level, "sessions", nil, "Incremental fetch sessions."},
 	{Delayed, Level, "requests", []string{"kind"}, "Requests that wait in purgatory: produce or fetch."},
+	{Coordinators, Level, "partitions", []string{"state"}, "Partitions of __consumer_offsets led here, by what their " +
+		"coordinator is doing: loading, serving, fallen (an append failed, it loads again), corrupt (not served)."},
+	{CoordinatorQueue, Level, "commands", nil, "Commands that wait for their coordinator's next turn."},
+	{CoordinatorCommands, Count, "commands", nil, "Commands that coordinators decided, heartbeats among them."},
+	{CoordinatorTime, Duration, "seconds", nil, "From a coordinator's decision until what it rests on was committed."},
+	{CoordinatorRecords, Count, "records", nil, "Records that coordinators appended."},
+	{CoordinatorBytes, Count, "bytes", nil, "Bytes of batches that coordinators appended."},
+	{CoordinatorErrors, Count, "errors", []string{"kind"}, "What went wrong in coordinators: append (its state was " +
+		"loaded again), corrupt (a load that found a record it cannot read), unknown (a record of a later version " +
+		"was skipped), too-large (records that exceed max.message.bytes), overflow (the queue was full)."},
+	{CoordinatorLoadTime, Duration, "seconds", nil, "Loading one partition of __consumer_offsets."},
+	{CoordinatorLoaded, Count, "records", nil, "Records that were read while loading."},
+	{Groups, Level, "groups", []string{"type", "state"},
+		"Groups coordinated here; up to a second old, like the next two."},
+	{GroupMembers, Level, "members", nil, "Members of these groups."},
+	{GroupOffsets, Level, "offsets", nil, "Committed offsets held here, one for each group and partition."},
 	{BuildInfo, Level, "", []string{"version", "go"}, "Always 1; the labels say what runs."},
 }

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +44,8 @@ const log4jConfig = `Configuration:
 // Jars gives the class path of Apache Kafka's broker and tools. It installs Java and Maven with apt where they are
 // missing, and fetches the jars from Maven Central into the user's cache directory once.
 func Jars() (string, error) {
+	fetching.Lock()
+	defer fetching.Unlock()
 	if err := Install("java", "default-jre-headless"); err != nil {
 		return "", err
 	}
@@ -77,6 +81,9 @@ func Jars() (string, error) {
 	}
 	return filepath.Join(libs, "*"), os.WriteFile(done, nil, 0o644)
 }
+
+// fetching keeps two goroutines from installing one thing at a time.
+var fetching sync.Mutex
 
 // CacheDir makes and names a directory for downloads that tests may keep between runs: below the user's cache
 // directory.
@@ -117,15 +124,24 @@ func Install(command string, packages ...string) error {
 // KafkaTool prepares a run of one of Kafka's command-line classes; a name without a package is one of
 // org.apache.kafka.tools.
 func KafkaTool(ctx context.Context, class string, args ...string) (*exec.Cmd, error) {
+	if !strings.HasPrefix(class, "org.") && !strings.HasPrefix(class, "kafka.") {
+		class = "org.apache.kafka.tools." + class
+	}
+	return JavaProgram(ctx, []string{"-Xmx512M", "-XX:+UseG1GC"}, "", class, args...)
+}
+
+// JavaProgram prepares a run of a class with Kafka's jars, and with a directory of further classes if that is not "".
+func JavaProgram(ctx context.Context, flags []string, classes, class string, args ...string) (*exec.Cmd, error) {
 	jars, err := Jars()
 	if err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(class, "org.") && !strings.HasPrefix(class, "kafka.") {
-		class = "org.apache.kafka.tools." + class
+	path := jars
+	if classes != "" {
+		path = classes + ":" + jars
 	}
-	java := []string{"-Xmx512M", "-XX:+UseG1GC", "-Dlog4j2.configurationFile=" + log4jFile(jars), "-cp", jars, class}
-	return exec.CommandContext(ctx, "java", append(java, args...)...), nil
+	all := append(slices.Clone(flags), "-Dlog4j2.configurationFile="+log4jFile(jars), "-cp", path, class)
+	return exec.CommandContext(ctx, "java", append(all, args...)...), nil
 }
 
 func log4jFile(jars string) string {
@@ -142,6 +158,25 @@ type Kafka struct {
 	exited chan struct{}
 	reader task.Group // of its standard output; ends with the process
 	log    *tail
+}
+
+// FreePortPair finds a loopback port that nothing listens on, as nothing does on the one after it: what StartKafka
+// needs.
+func FreePortPair() (int, error) {
+	for {
+		first, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := first.Addr().(*net.TCPAddr).Port
+		second, taken := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
+		if taken == nil {
+			taken = second.Close()
+		}
+		if err := first.Close(); err != nil || taken == nil {
+			return port, err
+		}
+	}
 }
 
 // StartKafka formats dir on first use and starts a node on the given loopback port and the one after it. The

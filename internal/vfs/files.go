@@ -34,14 +34,23 @@ func ReadFile(fs FS, name string) ([]byte, error) {
 // ReplaceFile makes data the content of name, all of it or none: it writes a temporary file beside it, makes that
 // durable, renames it and makes the name durable.
 func ReplaceFile(fs FS, name string, data []byte) error {
+	if err := PlaceFile(fs, name, data); err != nil {
+		return err
+	}
+	if err := fs.SyncDir(path.Dir(name)); err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return nil
+}
+
+// PlaceFile is ReplaceFile without the flush of the folder, for a caller that flushes it once for several files: until
+// then a crash may bring the old content back.
+func PlaceFile(fs FS, name string, data []byte) error {
 	temp := name + TempSuffix
 	if err := writeDurably(fs, temp, data); err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
 	if err := fs.Rename(temp, name); err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	if err := fs.SyncDir(path.Dir(name)); err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
 	return nil

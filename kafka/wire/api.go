@@ -4,18 +4,36 @@ import "strconv"
 
 // The API keys that are served.
 const (
-	KeyProduce              int16 = 0
-	KeyFetch                int16 = 1
-	KeyListOffsets          int16 = 2
-	KeyMetadata             int16 = 3
-	KeyApiVersions          int16 = 18
-	KeyCreateTopics         int16 = 19
-	KeyDeleteTopics         int16 = 20
-	KeyInitProducerID       int16 = 22
-	KeyOffsetForLeaderEpoch int16 = 23
-	KeyDescribeConfigs      int16 = 32
-	KeyDescribeCluster      int16 = 60
+	KeyProduce                 int16 = 0
+	KeyFetch                   int16 = 1
+	KeyListOffsets             int16 = 2
+	KeyMetadata                int16 = 3
+	KeyOffsetCommit            int16 = 8
+	KeyOffsetFetch             int16 = 9
+	KeyFindCoordinator         int16 = 10
+	KeyJoinGroup               int16 = 11
+	KeyHeartbeat               int16 = 12
+	KeyLeaveGroup              int16 = 13
+	KeySyncGroup               int16 = 14
+	KeyDescribeGroups          int16 = 15
+	KeyListGroups              int16 = 16
+	KeyApiVersions             int16 = 18
+	KeyCreateTopics            int16 = 19
+	KeyDeleteTopics            int16 = 20
+	KeyInitProducerID          int16 = 22
+	KeyOffsetForLeaderEpoch    int16 = 23
+	KeyDescribeConfigs         int16 = 32
+	KeyDeleteGroups            int16 = 42
+	KeyIncrementalAlterConfigs int16 = 44
+	KeyOffsetDelete            int16 = 47
+	KeyDescribeCluster         int16 = 60
+	KeyConsumerGroupHeartbeat  int16 = 68
+	KeyConsumerGroupDescribe   int16 = 69
+	KeyListConfigResources     int16 = 74
 )
+
+// never, as API.Flexible, is above every version: the API has no flexible one.
+const never int16 = 1<<15 - 1
 
 // API is one row of the version table.
 type API struct {
@@ -38,13 +56,28 @@ var Served = [...]API{
 	{KeyFetch, "Fetch", 4, 18, 4, 12, nil},
 	{KeyListOffsets, "ListOffsets", 1, 11, 1, 6, listOffsetsShape},
 	{KeyMetadata, "Metadata", 0, 13, 0, 9, metadataShape},
+	{KeyOffsetCommit, "OffsetCommit", 2, 10, 2, 8, offsetCommitShape},
+	{KeyOffsetFetch, "OffsetFetch", 1, 10, 1, 6, offsetFetchShape},
+	{KeyFindCoordinator, "FindCoordinator", 0, 6, 0, 3, findCoordinatorShape},
+	{KeyJoinGroup, "JoinGroup", 0, 9, 0, 6, joinGroupShape},
+	{KeyHeartbeat, "Heartbeat", 0, 4, 0, 4, heartbeatShape},
+	{KeyLeaveGroup, "LeaveGroup", 0, 5, 0, 4, leaveGroupShape},
+	{KeySyncGroup, "SyncGroup", 0, 5, 0, 4, syncGroupShape},
+	{KeyDescribeGroups, "DescribeGroups", 0, 6, 0, 5, describeGroupsShape},
+	{KeyListGroups, "ListGroups", 0, 5, 0, 3, listGroupsShape},
 	{KeyApiVersions, "ApiVersions", 0, 4, 0, 3, apiVersionsShape},
 	{KeyCreateTopics, "CreateTopics", 2, 7, 2, 5, createTopicsShape},
 	{KeyDeleteTopics, "DeleteTopics", 1, 6, 1, 4, deleteTopicsShape},
 	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, initProducerIDShape},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, offsetForLeaderEpochShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
+	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, deleteGroupsShape},
+	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, incrementalAlterConfigsShape},
+	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, never, offsetDeleteShape},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, describeClusterShape},
+	{KeyConsumerGroupHeartbeat, "ConsumerGroupHeartbeat", 0, 1, 0, 0, consumerGroupHeartbeatShape},
+	{KeyConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, 0, 0, consumerGroupDescribeShape},
+	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, listConfigResourcesShape},
 }
 
 // rows finds a row of Served by its key: 0 for none, else the row's number plus one. Its length is above every key.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -26,8 +27,12 @@ func TestProtocolPageListsWhatIsServed(t *testing.T) {
 	var want strings.Builder
 	want.WriteString("| key | API | versions served | advertised | flexible from |\n|---:|---|---|---|---:|\n")
 	for _, a := range Served {
-		fmt.Fprintf(&want, "| %d | %s | %d–%d | %d–%d | %d |\n",
-			a.Key, a.Name, a.Min, a.Max, a.AdvertisedMin, a.Max, a.Flexible)
+		flexible := "never"
+		if a.Flexible != never {
+			flexible = strconv.Itoa(int(a.Flexible))
+		}
+		fmt.Fprintf(&want, "| %d | %s | %d–%d | %d–%d | %s |\n",
+			a.Key, a.Name, a.Min, a.Max, a.AdvertisedMin, a.Max, flexible)
 	}
 	if *rewrite {
 		if err := os.WriteFile(page, []byte(before+begin+want.String()+end+after), 0o644); err != nil {

@@ -27,6 +27,7 @@ const (
 	int64Kind
 	uuidKind
 	stringKind
+	bytesKind
 	arrayKind
 	arrayOfValuesKind // whose elements are not structures: no tagged fields in them
 )
@@ -93,6 +94,10 @@ func (w *walker) value(f *field) {
 	switch f.kind {
 	case stringKind:
 		if w.nullableString() == nil && !f.nullableIn(w.version) {
+			w.fail(nullField)
+		}
+	case bytesKind:
+		if w.nullableBytes() == nil && !f.nullableIn(w.version) {
 			w.fail(nullField)
 		}
 	case arrayKind, arrayOfValuesKind:

@@ -87,6 +87,23 @@ var describeConfigsShape = shape{
 	{name: "IncludeDocumentation", kind: int8Kind, since: 3},
 }
 
+var incrementalAlterConfigsShape = shape{
+	{name: "Resources", kind: arrayKind, elements: shape{
+		{name: "ResourceType", kind: int8Kind},
+		{name: "ResourceName", kind: stringKind},
+		{name: "Configs", kind: arrayKind, elements: shape{
+			{name: "Name", kind: stringKind},
+			{name: "ConfigOperation", kind: int8Kind},
+			{name: "Value", kind: stringKind, nullable: always},
+		}},
+	}},
+	{name: "ValidateOnly", kind: int8Kind},
+}
+
+var listConfigResourcesShape = shape{
+	{name: "ResourceTypes", kind: arrayOfValuesKind, since: 1, elements: shape{{kind: int8Kind}}},
+}
+
 var describeClusterShape = shape{
 	{name: "IncludeClusterAuthorizedOperations", kind: int8Kind},
 	{name: "EndpointType", kind: int8Kind, since: 1},

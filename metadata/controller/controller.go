@@ -12,9 +12,11 @@ import (
 type Settings struct {
 	PartitionsDefault        int32 // num.partitions
 	ReplicationFactorDefault int16 // default.replication.factor
-	// ValidateTopicConfigs says what is wrong with the configs of a topic, in words for the client. It must depend on
-	// nothing but its argument, and not change it.
-	ValidateTopicConfigs func(configs map[string]string) error
+	// ValidateConfigs says what is wrong with the configs that a topic or a group is to have, in words for the client.
+	// ListDefault gives the default of a config of such a resource, if it is a list. Both must depend on nothing but
+	// their arguments, and not change them. Where they are nil everything is right, and nothing a list.
+	ValidateConfigs func(r image.Resource, configs map[string]string) error
+	ListDefault     func(t image.ResourceType, name string) (text string, isList bool)
 }
 
 // Controller is the machine. Its image is ahead of what is committed by the records that are still on their way.
@@ -25,6 +27,12 @@ type Controller struct {
 
 // New is a controller that goes on from an image.
 func New(settings Settings, start *image.Image) *Controller {
+	if settings.ValidateConfigs == nil {
+		settings.ValidateConfigs = func(image.Resource, map[string]string) error { return nil }
+	}
+	if settings.ListDefault == nil {
+		settings.ListDefault = func(image.ResourceType, string) (string, bool) { return "", false }
+	}
 	return &Controller{settings: settings, image: start}
 }
 

@@ -261,9 +261,6 @@ func (c *Controller) checkAssignment(replicas []kafka.BrokerID, factor int) erro
 	return nil
 }
 
-// configValueBytesMax is Kafka's limit of a config's value.
-const configValueBytesMax = 1<<15 - 1
-
 // newConfigs is the configs of a new topic by name, of which the last of a name counts.
 func (c *Controller) newConfigs(t *NewTopic) ([]ConfigEntry, error) {
 	var nulls []string
@@ -274,12 +271,7 @@ func (c *Controller) newConfigs(t *NewTopic) ([]ConfigEntry, error) {
 			continue
 		}
 		if len(*entry.Value) > configValueBytesMax {
-			return nil, refuse(
-				kafka.InvalidConfig,
-				"The configuration value cannot be added because it exceeds the maximum "+
-					"value size of %d bytes.",
-				configValueBytesMax,
-			)
+			return nil, errConfigTooLong
 		}
 		values[entry.Name] = *entry.Value
 	}
@@ -290,8 +282,8 @@ func (c *Controller) newConfigs(t *NewTopic) ([]ConfigEntry, error) {
 			strings.Join(nulls, ","),
 		)
 	}
-	if len(values) > 0 && c.settings.ValidateTopicConfigs != nil {
-		if err := c.settings.ValidateTopicConfigs(values); err != nil {
+	if len(values) > 0 {
+		if err := c.settings.ValidateConfigs(image.TopicResource(t.Name), values); err != nil {
 			return nil, refuse(kafka.InvalidConfig, "%s", err)
 		}
 	}

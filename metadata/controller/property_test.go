@@ -34,7 +34,7 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 	if rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
 		epoch--
 	}
-	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	switch rapid.IntRange(0, 12).Draw(t, "command") {
 	case 0, 1:
 		return RegisterBroker{BrokerID: broker, ClusterID: "cluster", Fenced: rapid.Bool().Draw(t, "fenced"),
 			IncarnationID: number('p', uint32(broker)*2+rapid.Uint32Range(0, 1).Draw(t, "process")),
@@ -52,6 +52,12 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 			cmd.Topics = append(cmd.Topics, TopicRef{Name: &name})
 		}
 		return cmd
+	case 7:
+		return CreateInternalTopic{Name: kafka.ConsumerOffsetsTopic, ID: number('t', step*10),
+			Partitions: 3, ReplicationFactor: 3, FewerReplicas: rapid.Bool().Draw(t, "fewer"),
+			Configs: map[string]string{"cleanup.policy": "compact"}}
+	case 8, 9:
+		return drawAlteration(t)
 	}
 	cmd := CreateTopics{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
 	for i := range rapid.Uint32Range(1, 3).Draw(t, "topics") {
@@ -72,6 +78,29 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 			}
 		}
 		cmd.Topics = append(cmd.Topics, topic)
+	}
+	return cmd
+}
+
+func drawAlteration(t *rapid.T) Command {
+	cmd := AlterConfigs{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
+	for range rapid.IntRange(1, 3).Draw(t, "resources") {
+		a := AlteredResource{Resource: image.TopicResource(topicName(t))}
+		names := []string{"retention.ms", "cleanup.policy", "no"}
+		if rapid.Bool().Draw(t, "of a group") {
+			a.Resource = image.GroupResource(rapid.SampledFrom([]string{"g", "h", ""}).Draw(t, "group"))
+			names = []string{"consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"}
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "changes") {
+			change := ConfigChange{Name: rapid.SampledFrom(names).Draw(t, "config"),
+				Op: ConfigOp(rapid.Int8Range(-1, 4).Draw(t, "op"))}
+			if rapid.IntRange(0, 5).Draw(t, "null") > 0 {
+				value := rapid.SampledFrom([]string{"50000", "7", "delete", "", "x"}).Draw(t, "value")
+				change.Value = &value
+			}
+			a.Changes = append(a.Changes, change)
+		}
+		cmd.Resources = append(cmd.Resources, a)
 	}
 	return cmd
 }
@@ -146,6 +175,14 @@ func checkLaws(t *rapid.T, old, img *image.Image) {
 					t.Fatalf("%s: %+v became %+v", where, was, p)
 				}
 			}
+		}
+	}
+	for r, configs := range img.AllConfigs() {
+		if err := settings().ValidateConfigs(r, configs); err != nil {
+			t.Fatalf("%v has configs that are refused: %v", r, err)
+		}
+		if r.Type == image.ResourceTopic && img.Topic(r.Name) == nil || len(configs) == 0 {
+			t.Fatalf("%v has configs %v and is not there", r, configs)
 		}
 	}
 	for _, b := range img.Brokers() {

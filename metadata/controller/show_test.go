@@ -79,6 +79,16 @@ func reply(r Reply) string {
 				topic.ReplicationFactor, topic.Configs)
 		}
 		return out.String()
+	case AlterConfigsReply:
+		var out strings.Builder
+		for _, r := range r.Resources {
+			if r.Err != nil {
+				fmt.Fprintf(&out, "%s %s: %s\n", r.Resource.Type, r.Resource.Name, failed(r.Err))
+				continue
+			}
+			fmt.Fprintf(&out, "%s %s: altered\n", r.Resource.Type, r.Resource.Name)
+		}
+		return out.String()
 	case DeleteTopicsReply:
 		var out strings.Builder
 		for _, topic := range r.Topics {

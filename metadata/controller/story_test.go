@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"spate/internal/config"
 	"spate/kafka"
 	"spate/metadata/image"
 	"spate/metadata/record"
@@ -19,10 +20,13 @@ import (
 // Goal: what each command does can be read aloud. Method: stories in testdata, run with -rewrite after a change that
 // is meant. A story is a cluster from its first record on; each step prints the records, the reply, and what changed.
 //
-//	register broker=1 [rack=a] [dirs=2] [process=2] [fenced] [cluster=x]
+//	register broker=1 [rack=a] [dirs=2] [process=2] [fenced] [cluster=x] [groups]
 //	fence|unfence broker=1 [epoch=9]
 //	create [validate]      one topic a line: NAME [partitions=3] [rf=1] [assign=1,2/2,1] [CONFIG=VALUE]... [id=7]
 //	delete                 one topic a line: NAME, #ID or both
+//	create-internal [fewer]  a topic as in create, with partitions and rf
+//	alter [validate]       one resource a line: TYPE:NAME and its changes, SET NAME=VALUE, DELETE NAME, APPEND
+//	                       NAME=VALUE, SUBTRACT NAME=VALUE; SET NAME without a value is one with null
 //	producer-ids broker=1
 //	state
 
@@ -39,26 +43,32 @@ func settings() Settings {
 	return Settings{
 		PartitionsDefault:        2,
 		ReplicationFactorDefault: 1,
-		ValidateTopicConfigs: func(c map[string]string) error {
-			for _, name := range slices.Sorted(keys(c)) {
-				if name != "retention.ms" && name != "cleanup.policy" {
-					return fmt.Errorf("Unknown topic config name: %s", name)
-				}
+		ValidateConfigs: func(r image.Resource, c map[string]string) error {
+			if r.Type == image.ResourceGroup {
+				return groupRules.ValidateGroup(c)
 			}
-			return nil
+			if kafka.IsInternalTopic(r.Name) {
+				return config.ValidateInternalTopic(c)
+			}
+			return config.ValidateTopic(c)
+		},
+		ListDefault: func(t image.ResourceType, name string) (string, bool) {
+			if t == image.ResourceGroup {
+				return config.GroupScope.ListDefault(name)
+			}
+			return config.TopicScope.ListDefault(name)
 		},
 	}
 }
 
-func keys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for key := range m {
-			if !yield(key) {
-				return
-			}
-		}
+// groupRules is a configuration without settings.
+var groupRules = func() *config.Config {
+	c, _, err := config.Load(config.Sources{})
+	if err != nil {
+		panic(err)
 	}
-}
+	return c
+}()
 
 type story struct {
 	controller *Controller
@@ -99,6 +109,20 @@ func (s *story) step(t *testing.T, d *datadriven.TestData) string {
 		var cmd DeleteTopics
 		for line := range strings.Lines(d.Input) {
 			cmd.Topics = append(cmd.Topics, topicRef(t, strings.Fields(line)))
+		}
+		return s.run(cmd)
+	case "create-internal":
+		topic := s.newTopic(t, strings.Fields(d.Input))
+		cmd := CreateInternalTopic{Name: topic.Name, ID: topic.ID, Partitions: topic.Partitions,
+			ReplicationFactor: topic.ReplicationFactor, FewerReplicas: d.HasArg("fewer"), Configs: map[string]string{}}
+		for _, c := range topic.Configs {
+			cmd.Configs[c.Name] = *c.Value
+		}
+		return s.run(cmd)
+	case "alter":
+		cmd := AlterConfigs{ValidateOnly: d.HasArg("validate")}
+		for line := range strings.Lines(d.Input) {
+			cmd.Resources = append(cmd.Resources, alteration(t, strings.Fields(line)))
 		}
 		return s.run(cmd)
 	case "producer-ids":
@@ -163,6 +187,9 @@ func (s *story) register(t *testing.T, d *datadriven.TestData) Command {
 	if features != "none" {
 		cmd.Features = []record.FeatureRange{{Name: "metadata.version", Min: 7, Max: 30}}
 	}
+	if d.HasArg("groups") {
+		cmd.Features = append(cmd.Features, record.FeatureRange{Name: "group.version", Max: 1})
+	}
 	if d.MaybeScanArgs(t, "rack", &rack) {
 		cmd.Rack = &rack
 	}
@@ -206,6 +233,32 @@ func (s *story) newTopic(t *testing.T, words []string) NewTopic {
 		}
 	}
 	return topic
+}
+
+// alteration reads TYPE:NAME OP KEY=VALUE...
+func alteration(t *testing.T, words []string) AlteredResource {
+	kind, resource, _ := strings.Cut(words[0], ":")
+	types := map[string]image.ResourceType{"topic": image.ResourceTopic, "group": image.ResourceGroup,
+		"broker": image.ResourceBroker, "logger": image.ResourceBrokerLogger,
+		"client-metrics": image.ResourceClientMetrics, "user": 3}
+	if types[kind] == 0 {
+		t.Fatalf("%s: no such type", kind)
+	}
+	a := AlteredResource{Resource: image.Resource{Type: types[kind], Name: resource}}
+	for i := 1; i+1 < len(words); i += 2 {
+		key, value, hasValue := strings.Cut(words[i+1], "=")
+		change := ConfigChange{Name: key, Op: 9}
+		for op := SetConfig; op <= SubtractConfig; op++ {
+			if op.String() == words[i] {
+				change.Op = op
+			}
+		}
+		if hasValue {
+			change.Value = &value
+		}
+		a.Changes = append(a.Changes, change)
+	}
+	return a
 }
 
 func topicRef(t *testing.T, words []string) (ref TopicRef) {

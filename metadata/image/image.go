@@ -107,6 +107,23 @@ const (
 	ResourceGroup         ResourceType = 32
 )
 
+// String is the type as Kafka's messages have it.
+func (t ResourceType) String() string {
+	switch t {
+	case ResourceTopic:
+		return "TOPIC"
+	case ResourceBroker:
+		return "BROKER"
+	case ResourceBrokerLogger:
+		return "BROKER_LOGGER"
+	case ResourceClientMetrics:
+		return "CLIENT_METRICS"
+	case ResourceGroup:
+		return "GROUP"
+	}
+	return "UNKNOWN"
+}
+
 // Resource is something that has configs. The broker with the empty name stands for all brokers.
 type Resource struct {
 	Type ResourceType
@@ -115,6 +132,9 @@ type Resource struct {
 
 // TopicResource is the topic of that name.
 func TopicResource(name string) Resource { return Resource{Type: ResourceTopic, Name: name} }
+
+// GroupResource is the group of that id, which need not exist.
+func GroupResource(id string) Resource { return Resource{Type: ResourceGroup, Name: id} }
 
 func (r Resource) compare(other Resource) int {
 	return cmp.Or(cmp.Compare(r.Type, other.Type), strings.Compare(r.Name, other.Name))
@@ -226,6 +246,9 @@ func (i *Image) Configs(r Resource) map[string]string {
 	configs, _ := i.configs.get(r)
 	return configs
 }
+
+// ConfiguredCount is the number of resources that have any configs.
+func (i *Image) ConfiguredCount() int { return i.configs.count }
 
 // AllConfigs gives the configs of every resource that has any, by type and name of the resource.
 func (i *Image) AllConfigs() iter.Seq2[Resource, map[string]string] { return i.configs.all() }

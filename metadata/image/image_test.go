@@ -353,3 +353,39 @@ func BenchmarkCreateOneTopicAmongThousands(b *testing.B) {
 		applied(b, img, records...)
 	}
 }
+
+// The types of resources are named as Kafka names them, and count as configured while something is set for them.
+func TestResources(t *testing.T) {
+	for r, want := range map[Resource]string{
+		TopicResource("a"): "TOPIC", GroupResource("a"): "GROUP", {Type: ResourceBroker}: "BROKER",
+		{Type: ResourceBrokerLogger}: "BROKER_LOGGER", {Type: ResourceClientMetrics}: "CLIENT_METRICS", {}: "UNKNOWN",
+	} {
+		if got := r.Type.String(); got != want {
+			t.Errorf("%d is %s, want %s", r.Type, got, want)
+		}
+	}
+	value := "50000"
+	set := &record.Config{ResourceType: 32, ResourceName: "g", Name: "consumer.session.timeout.ms", Value: &value}
+	unset := *set
+	unset.Value = nil
+	b := NewBuilder(Empty("c"))
+	for _, r := range []record.Record{set, set} {
+		if err := b.Apply(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img, d := b.Build()
+	if img.ConfiguredCount() != 1 || img.Configs(GroupResource("g"))["consumer.session.timeout.ms"] != value {
+		t.Errorf("%d resources, %v", img.ConfiguredCount(), img.Configs(GroupResource("g")))
+	}
+	if len(d.ConfigsChanged) != 1 || d.ConfigsChanged[0] != GroupResource("g") {
+		t.Errorf("changed: %v", d.ConfigsChanged)
+	}
+	b = NewBuilder(img)
+	if err := b.Apply(&unset); err != nil {
+		t.Fatal(err)
+	}
+	if img, _ = b.Build(); img.ConfiguredCount() != 0 || img.Configs(GroupResource("g")) != nil {
+		t.Errorf("%d resources are left", img.ConfiguredCount())
+	}
+}
