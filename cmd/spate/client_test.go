@@ -141,7 +141,64 @@ func TestWhereToBegin(t *testing.T) {
 	}
 }
 
-// TestProduceErrors: the first record that cannot be sent ends the work and is named.
+// TestProduceFiles sends the lines of several files, standard input among them, and says in which line of which file
+// it ended.
+func TestProduceFiles(t *testing.T) {
+	b, dir := startBroker(t, nil)
+	on := []string{"--bootstrap-server", b.Bootstrap}
+	one, two := filepath.Join(filepath.Dir(dir), "one.txt"), filepath.Join(filepath.Dir(dir), "two.txt")
+	err := errors.Join(os.WriteFile(one, []byte("a:1\nb:2"), 0o644), os.WriteFile(two, []byte("c:3\n\n"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := spate(t, "x:9\n", append(on, "produce", "files", one, "-", one, "-k", ":")...)
+	if r.code != 0 || !strings.HasPrefix(r.err, "produced 5 records, 10 bytes, ") {
+		t.Errorf("status %d, %s", r.code, r.err)
+	}
+	if got := must(t, "", append(on, "consume", "files", "-e", "--print", "key", "--separator", "=")...); got !=
+		"a=1\nb=2\nx=9\na=1\nb=2\n" {
+		t.Errorf("got %q", got)
+	}
+	for want, args := range map[string][]string{
+		"3 records acknowledged, then line 2 of " + two + " has no \":\" between key and " +
+			"value\n": {one, two, "-k", ":"},
+		"open /none: no such file or directory\n":       {one, "/none"},
+		dir + " is a directory; name the files in it\n": {one, dir},
+	} {
+		r := spate(t, "", append(on, append([]string{"produce", "files"}, args...)...)...)
+		if r.code != 1 || r.err != "spate: "+want {
+			t.Errorf("%v: status %d, %s", args, r.code, r.err)
+		}
+	}
+	got := must(t, "", append(on, "consume", "files", "--from", "5", "-e")...)
+	if got != "1\n2\n3\n" { // the files that were right, up to the line that was not; nothing where a name was wrong
+		t.Errorf("after the errors: %q", got)
+	}
+}
+
+// TestConsumeSeveralTopics reads topics side by side, each from where it is told.
+func TestConsumeSeveralTopics(t *testing.T) {
+	b, _ := startBroker(t, nil)
+	on := []string{"--bootstrap-server", b.Bootstrap}
+	for _, topic := range []string{"left", "right"} {
+		must(t, "1\n2\n3\n", append(on, "produce", topic, "-q")...)
+	}
+	got := must(
+		t,
+		"",
+		append(on, "consume", "left", "right", "--from", "-2", "-e", "--print", "topic", "--separator", " ")...)
+	lines := strings.Split(strings.TrimSpace(got), "\n")
+	slices.Sort(lines)
+	if strings.Join(lines, ",") != "left 2,left 3,right 2,right 3" {
+		t.Errorf("got %q", got)
+	}
+	r := spate(t, "", append(on, "consume", "left", "none")...)
+	if r.code != 1 || r.err != "spate: topic none does not exist; \"spate topic list\" shows those that do\n" {
+		t.Errorf("status %d, %s", r.code, r.err)
+	}
+}
+
+// TestProduceErrors: the first record that cannot be sent ends the work, and its line is named.
 func TestProduceErrors(t *testing.T) {
 	b, _ := startBroker(t, map[string]string{"auto.create.topics.enable": "false"})
 	on := []string{"--bootstrap-server", b.Bootstrap}
@@ -152,14 +209,14 @@ func TestProduceErrors(t *testing.T) {
 		want  string
 	}{
 		{"x\n", []string{"none"},
-			`0 records acknowledged, then: topic none does not exist; "spate topic list" shows those that do`},
+			`0 records acknowledged, then line 1: topic none does not exist; "spate topic list" shows those that do`},
 		{"a:1\nb\n", []string{"small", "-k", ":"},
-			`1 record acknowledged, then: line 2 has no ":" between key and value`},
+			`1 record acknowledged, then line 2 has no ":" between key and value`},
 		{strings.Repeat("x", 1000) + "\n", []string{"small"},
-			"0 records acknowledged, then: topic small: a batch is larger than " +
+			"0 records acknowledged, then line 1: topic small: a batch is larger than " +
 				"max.message.bytes; send smaller records or raise it"},
 		{"x\n", []string{"small", "/no/such/file"}, "open /no/such/file: no such file or directory"},
-		{"x\n", []string{"small", "--partition", "4"}, "0 records acknowledged, then: "},
+		{"x\n", []string{"small", "--partition", "4"}, "0 records acknowledged, then line 1: "},
 	} {
 		r := spate(t, c.stdin, append(on, append([]string{"produce"}, c.args...)...)...)
 		if r.code != 1 || r.out != "" || !strings.HasPrefix(r.err, "spate: "+c.want) {
@@ -288,7 +345,7 @@ func TestAnOfflinePartition(t *testing.T) {
 	}
 	r := spate(t, "z\n", "produce", "bad", "--timeout", "1s", "-b", b.Bootstrap)
 	if r.code != 1 || !strings.HasPrefix(r.err,
-		"spate: 0 records acknowledged, then: topic bad: no acknowledgement in time;") {
+		"spate: 0 records acknowledged, then line 1: topic bad: no acknowledgement in time;") {
 		t.Errorf("produce: status %d, %s", r.code, r.err)
 	}
 	if r := spate(t, "", "verify", dir); r.code != 1 || !strings.Contains(r.out, "damage: "+log+": position 0: ") {

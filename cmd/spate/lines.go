@@ -21,7 +21,16 @@ type lineReader struct {
 	separator []byte // between key and value; empty: the line is the value
 	null      string // a key or value of this text is null; empty: none is
 	headers   []kgo.RecordHeader
+	name      string // of the file; empty: standard input
 	line      int
+}
+
+// place names a line in a sentence.
+func (r *lineReader) place(line int) string {
+	if r.name == "" {
+		return fmt.Sprintf("line %d", line)
+	}
+	return fmt.Sprintf("line %d of %s", line, r.name)
 }
 
 // newLineReader reads lines that end in \n or \r\n; the last may end without.
@@ -37,9 +46,9 @@ func (r *lineReader) next() (*kgo.Record, error) {
 		err := r.in.Err()
 		switch {
 		case errors.Is(err, bufio.ErrTooLong):
-			return nil, fmt.Errorf("line %d is longer than %s", r.line+1, byteText(lineBytesMax))
+			return nil, fmt.Errorf("%s is longer than %s", r.place(r.line+1), byteText(lineBytesMax))
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", r.place(r.line+1), err)
 		}
 		return nil, io.EOF
 	}
@@ -49,7 +58,7 @@ func (r *lineReader) next() (*kgo.Record, error) {
 	if len(r.separator) > 0 {
 		key, value, ok := bytes.Cut(line, r.separator)
 		if !ok {
-			return nil, fmt.Errorf("line %d has no %q between key and value", r.line, r.separator)
+			return nil, fmt.Errorf("%s has no %q between key and value", r.place(r.line), r.separator)
 		}
 		record.Key, record.Value = r.orNull(key), value
 	}

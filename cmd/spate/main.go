@@ -76,6 +76,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
   spate topic create orders    administers this or any Kafka-compatible cluster
   spate produce orders         sends lines from standard input
   spate consume orders         prints records
+  spate group describe billing shows how far a consumer group is, and why if it is stuck
   spate verify data            checks every file of a data directory`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -85,7 +86,8 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf(`%w; "%s --help" lists the flags`, err, cmd.CommandPath())
 	})
-	root.AddCommand(newBroker(began), newTopic(), newProduce(), newConsume(), newDump(), newVerify(), newVersion())
+	root.AddCommand(newBroker(began), newTopic(), newGroup(), newProduce(), newConsume(),
+		newDump(), newVerify(), newVersion())
 	return root
 }
 

@@ -123,7 +123,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"topic", "create", "x", "--partitions", "many"}, 2, `invalid argument "many"`},
 		{[]string{"topic", "create", "x", "--config", "nothing"}, 2, `--config "nothing": must be name=value`},
 		{[]string{"topic", "list", "--output", "xml"}, 2, `--output "xml": must be text or json`},
-		{[]string{"produce"}, 2, "accepts between 1 and 2 arg(s)"},
+		{[]string{"produce"}, 2, "requires at least 1 arg(s)"},
 		{[]string{"produce", "x", "--acks", "2"}, 2, `--acks "2": must be all, 1 or 0`},
 		{[]string{"produce", "x", "--compression", "rar"}, 2, `--compression "rar": must be none, gzip`},
 		{[]string{"produce", "x", "--header", "h"}, 2, `--header "h": must be key=value`},

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,22 +36,14 @@ type produceFlags struct {
 func newProduce() *cobra.Command {
 	var flags produceFlags
 	cmd := &cobra.Command{
-		Use:   "produce TOPIC [FILE]",
-		Short: "Send the lines of standard input, or of a file, as records",
+		Use:   "produce TOPIC [FILE...]",
+		Short: "Send the lines of standard input, or of files, as records",
 		Example: `  echo hello | spate produce greetings
-  spate produce orders orders.txt --key-separator : --compression zstd`,
-		Args: cobra.RangeArgs(1, 2),
+  spate produce orders monday.txt tuesday.txt --key-separator : --compression zstd
+  printf 'a:NULL\n' | spate produce orders --key-separator : --null NULL      a tombstone for key a`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := cmd.InOrStdin()
-			if len(args) == 2 && args[1] != "-" {
-				f, err := os.Open(args[1])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
-			}
-			return flags.produce(cmd.Context(), args[0], in, cmd.ErrOrStderr())
+			return flags.produce(cmd.Context(), args[0], args[1:], cmd.InOrStdin(), cmd.ErrOrStderr())
 		},
 	}
 	flags.addBootstrap(cmd)
@@ -69,9 +62,18 @@ func newProduce() *cobra.Command {
 }
 
 // produce sends every line and waits for the answers. It ends at the first record that could not be sent.
-func (f *produceFlags) produce(ctx context.Context, topic string, in io.Reader, status io.Writer) error {
-	lines, err := f.lineReader(in)
-	if err != nil {
+func (f *produceFlags) produce(ctx context.Context, topic string, files []string, stdin io.Reader,
+	status io.Writer,
+) error {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	for _, name := range files { // a wrong name is said before anything is sent
+		if err := readable(name); err != nil {
+			return err
+		}
+	}
+	if _, err := f.lineReader(stdin, ""); err != nil {
 		return err
 	}
 	options, err := f.options()
@@ -83,34 +85,73 @@ func (f *produceFlags) produce(ctx context.Context, topic string, in io.Reader, 
 		return err
 	}
 	defer client.Close()
-	s := &sending{topic: topic, partition: f.partition, began: time.Now()}
+	s := &sending{topic: topic, partition: f.partition, meter: meter{began: time.Now()}}
 	stop := func() {}
 	switch {
 	case f.quiet:
-	case isTerminal(in): // progress would run into what is typed
+	case slices.Contains(files, "-") && isTerminal(stdin): // progress would run into what is typed
 		fmt.Fprintln(status, "each line becomes a record; Ctrl-D ends")
 	case isTerminal(status):
 		stop = s.progress(status)
 	}
-	err = s.all(ctx, client, lines)
+	err = s.all(ctx, client, func(yield func(*lineReader, error) bool) {
+		for _, name := range files {
+			if !f.file(name, stdin, yield) {
+				return
+			}
+		}
+	})
 	stop()
 	if err != nil {
-		return fmt.Errorf("%s acknowledged, then: %w", plural(s.records.Load(), "record"), err)
+		return fmt.Errorf("%s acknowledged, then %w", plural(s.meter.records.Load(), "record"), err)
 	}
 	if !f.quiet {
-		fmt.Fprintf(status, "produced %s to %s\n", s.summary(), topic)
+		fmt.Fprintf(status, "produced %s to %s\n", s.meter.summary(), topic)
 	}
 	return nil
 }
 
-// lineReader makes the reader of the lines.
-func (f *produceFlags) lineReader(in io.Reader) (*lineReader, error) {
+// readable says why a file cannot be read; "-" is standard input.
+func readable(name string) error {
+	if name == "-" {
+		return nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory; name the files in it", name)
+	}
+	return err
+}
+
+// file gives the reader of one file's lines to yield, and reports whether to go on.
+func (f *produceFlags) file(name string, stdin io.Reader, yield func(*lineReader, error) bool) bool {
+	in := stdin
+	if name == "-" {
+		name = ""
+	} else {
+		file, err := os.Open(name)
+		if err != nil {
+			return yield(nil, err)
+		}
+		defer file.Close()
+		in = file
+	}
+	return yield(f.lineReader(in, name))
+}
+
+// lineReader makes the reader of the lines of a file; standard input has no name.
+func (f *produceFlags) lineReader(in io.Reader, name string) (*lineReader, error) {
 	separator, err := unescape(f.keySeparator)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--key-separator %q: %w", f.keySeparator, err)}
 	}
 	r := newLineReader(in, separator)
-	r.null = f.null
+	r.name, r.null = name, f.null
 	for _, pair := range f.headers {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -151,44 +192,29 @@ func (f *produceFlags) options() ([]kgo.Opt, error) {
 type sending struct {
 	topic     string
 	partition int32
-	began     time.Time
-	records   atomic.Int64 // acknowledged
-	bytes     atomic.Int64 // of their keys and values
+	meter     meter // of what was acknowledged
 
 	mu     sync.Mutex
-	failed error // the first
+	failed error // of the first line that failed
+	order  int64 // of that line among all
 }
 
 // all sends every line and waits for the answers.
-func (s *sending) all(ctx context.Context, client *kgo.Client, lines *lineReader) error {
+func (s *sending) all(ctx context.Context, client *kgo.Client, files iter.Seq2[*lineReader, error]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var unread error // what ended the lines early
-	for {
-		record, err := lines.next()
-		if errors.Is(err, io.EOF) {
-			break
+	sent := int64(0)
+	for lines, err := range files {
+		if unread = err; err == nil {
+			unread = s.file(ctx, cancel, client, lines, &sent)
 		}
-		if err != nil {
-			unread = err
-			break
-		}
-		record.Topic, record.Partition = s.topic, max(s.partition, 0)
-		client.Produce(ctx, record, func(r *kgo.Record, err error) {
-			if err != nil {
-				s.fail(err)
-				cancel(err) // the lines behind it must not be sent
-				return
-			}
-			s.records.Add(1)
-			s.bytes.Add(int64(len(r.Key) + len(r.Value)))
-		})
-		if ctx.Err() != nil {
+		if unread != nil || ctx.Err() != nil {
 			break
 		}
 	}
 	if err := client.Flush(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		s.fail(err)
+		s.fail(sent, "the last lines", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,77 +222,75 @@ func (s *sending) all(ctx context.Context, client *kgo.Client, lines *lineReader
 	case s.failed != nil:
 		return s.failed
 	case ctx.Err() != nil:
-		return errors.New("interrupted")
+		return errors.New("interrupted; lines that were on their way may have been written too")
 	}
 	return unread
 }
 
-// fail keeps the first error, with its explanation.
-func (s *sending) fail(err error) {
+// file sends the lines of one file, and gives the error that ended them early. sent counts the lines of all files.
+func (s *sending) file(ctx context.Context, cancel context.CancelCauseFunc, client *kgo.Client, lines *lineReader,
+	sent *int64,
+) error {
+	for ctx.Err() == nil {
+		record, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		record.Topic, record.Partition = s.topic, max(s.partition, 0)
+		*sent++
+		order, line := *sent, lines.line
+		client.Produce(ctx, record, func(r *kgo.Record, err error) {
+			if err != nil {
+				s.fail(order, lines.place(line), err)
+				cancel(err) // the lines behind it must not be sent
+				return
+			}
+			s.meter.count(len(r.Key) + len(r.Value))
+		})
+	}
+	return nil
+}
+
+// fail keeps the error of the first line that failed, with its explanation. That others were given up after it, or
+// because the command was interrupted, is no failure of their own.
+func (s *sending) fail(order int64, place string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.failed != nil:
+	case errors.Is(err, context.Canceled), s.failed != nil && order > s.order:
+		return
 	case errors.Is(err, kgo.ErrRecordTimeout):
-		s.failed = fmt.Errorf("topic %s: no acknowledgement in time; see what the broker logs; --timeout waits longer",
+		err = fmt.Errorf("topic %s: no acknowledgement in time; see what the broker logs; --timeout waits longer",
 			s.topic)
 	default:
-		s.failed = explain(s.topic, err, "")
+		err = explain(s.topic, err, "")
 	}
-}
-
-// summary says how much was acknowledged, and how fast.
-func (s *sending) summary() string {
-	records, bytes, elapsed := s.records.Load(), s.bytes.Load(), time.Since(s.began)
-	rate := float64(records) / max(elapsed.Seconds(), 1e-6)
-	return fmt.Sprintf("%s, %s, %.0f records/s", plural(records, "record"), byteText(bytes), rate)
+	s.failed, s.order = fmt.Errorf("%s: %w", place, err), order
 }
 
 // progress shows the rate on a terminal until the returned function is called.
 func (s *sending) progress(status io.Writer) func() {
 	done := make(chan struct{})
+	line := rateLine{out: status, m: &s.meter}
 	var painter task.Group
 	painter.Go("progress", func() {
-		tick := time.NewTicker(time.Second / 2)
+		tick := time.NewTicker(rateEvery)
 		defer tick.Stop()
+		defer line.erase()
 		for {
 			select {
 			case <-done:
 				return
-			case <-tick.C:
-				if s.records.Load() > 0 {
-					fmt.Fprintf(status, "\r%s%s", s.summary(), eraseToEnd)
-				}
+			case now := <-tick.C:
+				line.paint(now)
 			}
 		}
 	})
 	return func() {
 		close(done)
 		painter.Wait()
-		fmt.Fprintf(status, "\r%s", eraseToEnd)
 	}
-}
-
-// eraseToEnd clears the rest of a terminal's line.
-const eraseToEnd = "\x1b[K"
-
-// plural is a count with its noun.
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// byteText is a number of bytes for people.
-func byteText(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

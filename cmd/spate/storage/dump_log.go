@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"reflect"
 	"time"
 
@@ -20,6 +21,13 @@ func dumpLog(path string, o DumpOptions, emit func(Entry) error) error {
 	}
 	defer r.close()
 	isMetadata := holdsMetadata(path)
+	fields := recordFields
+	switch {
+	case isMetadata:
+		fields = metadataFields
+	case isGroupPartition(filepath.Base(filepath.Dir(path))):
+		fields = groupFields
+	}
 	for {
 		b, position, err := r.next()
 		if errors.Is(err, io.EOF) {
@@ -37,7 +45,7 @@ func dumpLog(path string, o DumpOptions, emit func(Entry) error) error {
 		if err := b.CheckCRC(); err != nil {
 			return damaged(path, position, "the checksum is %d and the bytes give %d", b.CRC(), b.ComputeCRC())
 		}
-		if err := dumpRecords(b, isMetadata, emit); err != nil {
+		if err := dumpRecords(b, fields, emit); err != nil {
 			return fmt.Errorf("%s: position %d: %w", path, position, err)
 		}
 	}
@@ -76,19 +84,16 @@ func timeText(t kafka.Timestamp) string {
 	return time.UnixMilli(int64(t)).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// dumpRecords shows the records of a batch.
-func dumpRecords(b record.Batch, isMetadata bool, emit func(Entry) error) error {
+// dumpRecords shows the records of a batch; fields says what they hold, unless they are control records.
+func dumpRecords(b record.Batch, fields func(*Entry, *record.Record), emit func(Entry) error) error {
 	records := b.Records()
 	defer records.Close()
 	for r, ok := records.Next(); ok; r, ok = records.Next() {
 		e := entry(1, "offset", r.Offset, "timestamp", timeText(r.Timestamp))
-		switch {
-		case b.IsControl():
+		if b.IsControl() {
 			controlFields(&e, &r)
-		case isMetadata:
-			metadataFields(&e, r.Value)
-		default:
-			recordFields(&e, &r)
+		} else {
+			fields(&e, &r)
 		}
 		if err := emit(e); err != nil {
 			return err
@@ -141,15 +146,15 @@ func controlFields(e *Entry, r *record.Record) {
 }
 
 // metadataFields adds what a metadata record says. What does not decode is shown as it is: verify judges it.
-func metadataFields(e *Entry, value []byte) {
-	r, err := metadata.Decode(value)
+func metadataFields(e *Entry, r *record.Record) {
+	decoded, err := metadata.Decode(r.Value)
 	if err != nil {
 		e.add("record", err.Error())
-		e.add("value", bytesOf(value))
+		e.add("value", bytesOf(r.Value))
 		return
 	}
-	e.add("record", r.Type().String())
-	fields := reflect.Indirect(reflect.ValueOf(r))
+	e.add("record", decoded.Type().String())
+	fields := reflect.Indirect(reflect.ValueOf(decoded))
 	for i := range fields.NumField() {
 		e.add(fields.Type().Field(i).Name, fields.Field(i).Interface())
 	}

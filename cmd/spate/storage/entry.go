@@ -109,10 +109,17 @@ func plainValue(value any) any {
 			return string(v)
 		}
 		return map[string][]byte{"base64": v}
+	case nestedValue:
+		return plainValue(v.value)
 	case fmt.Stringer:
 		return v.String()
 	}
 	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return plainValue(v.Elem().Interface())
 	case reflect.Slice:
 		list := make([]any, v.Len())
 		for i := range list {

@@ -15,12 +15,14 @@ type partition struct {
 	dir      string // its path
 	name     kafka.TopicPartition
 	metadata bool // the records are metadata records
+	groups   bool // the records are those of __consumer_offsets
 	epochs   []epochStart
 }
 
 // openPartition prepares the check of a partition's directory.
 func (d *dataDir) openPartition(name string) (*partition, error) {
-	p := &partition{dataDir: d, dir: filepath.Join(d.path, name), metadata: name == MetadataPartition}
+	p := &partition{dataDir: d, dir: filepath.Join(d.path, name), metadata: name == MetadataPartition,
+		groups: isGroupPartition(name)}
 	p.name, _ = ParsePartition(name)
 	epochs, err := readEpochs(filepath.Join(p.dir, "leader-epoch-checkpoint"))
 	if err := collect(d.report, err); err != nil {

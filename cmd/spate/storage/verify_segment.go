@@ -89,6 +89,11 @@ func (p *partition) checkInSegment(b record.Batch, s *segmentState, path string)
 			p.report.note(path, fmt.Sprintf("it holds metadata records of type %s, which is not known here", t))
 		})
 	}
+	if p.groups && !b.IsControl() {
+		return checkGroups(b, func(what string) {
+			p.report.note(path, "it holds records of groups of type"+what+", which is not known here")
+		})
+	}
 	return nil
 }
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// table is text in columns. For a program that reads it, each row is one line with at least two spaces between columns
+// and nothing is ever left out; on a terminal, long cells of the columns that may shrink are cut to fit its width.
+type table struct {
+	indent  string
+	header  []string
+	shrinks []int // columns whose cells may be cut, the first ones first
+	rows    [][]string
+}
+
+// shrunkMin is how many characters a cut cell keeps: enough to tell member ids apart.
+const shrunkMin = 12
+
+// add adds a row; empty cells are shown as a dash, so that columns can be counted.
+func (t *table) add(cells ...string) {
+	for i, cell := range cells {
+		if cell == "" {
+			cells[i] = "-"
+		}
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// print writes the table for a width in characters; 0 is without bound.
+func (t *table) print(out io.Writer, width int) error {
+	widths := make([]int, len(t.header))
+	for _, row := range append([][]string{t.header}, t.rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	if width > 0 {
+		t.shrink(widths, width)
+	}
+	var text strings.Builder
+	for _, row := range append([][]string{t.header}, t.rows...) {
+		line := t.indent
+		for i, cell := range row {
+			cell = cut(cell, widths[i])
+			line += cell
+			if i < len(row)-1 {
+				line += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+			}
+		}
+		text.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+// shrink narrows columns until a row fits, as far as they may.
+func (t *table) shrink(widths []int, width int) {
+	total := len(t.indent) + 2*(len(widths)-1)
+	for _, w := range widths {
+		total += w
+	}
+	for _, column := range t.shrinks {
+		spare := max(0, widths[column]-max(shrunkMin, utf8.RuneCountInString(t.header[column])))
+		less := min(spare, max(0, total-width))
+		widths[column] -= less
+		total -= less
+	}
+}
+
+// cut shortens a text to so many characters; an ellipsis stands for the middle, as ids often begin or end alike.
+func cut(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width || width < 3 {
+		return text
+	}
+	head := (width - 1) / 2
+	return string(slices.Concat(runes[:head], []rune{'…'}, runes[len(runes)-(width-1-head):]))
+}
+
+// widthOf is the width of a terminal in characters, or 0 where the stream is none.
+func widthOf(stream any) int {
+	f, ok := stream.(*os.File)
+	if !ok || !isTerminal(stream) {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 {
+		return 0
+	}
+	return int(size.Col)
+}
