@@ -4,6 +4,7 @@ export CGO_ENABLED = 0
 GO ?= go
 FUZZTIME ?= 10s
 SEED ?= $(shell date +%s)
+COMPAT ?= # flags of the compatibility tests: -long (50 members in every library), -kafka (groups against Apache Kafka)
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: build run test unit race kill proof compat lint fuzz crash bench check clean
@@ -30,14 +31,14 @@ gcc: # the race detector needs a C compiler
 	  $$sudo apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 gcc libc6-dev; }
 .PHONY: gcc
 
-kill: build ## kill -9 under load, real broker, real clients
+kill: build ## kill -9 under load, real broker, real clients, groups of consumers
 	cd tools && $(GO) test -count=1 -v ./chaos -seed $(SEED)
 
 proof: build ## what the design promises of its I/O, seen from outside (strace, metrics)
 	cd tools && $(GO) test -count=1 -v ./proof
 
-compat: build ## unmodified clients and Kafka's own tools against the real binary
-	cd tools && $(GO) test -count=1 -timeout 30m ./compat/...
+compat: build ## unmodified clients, alone and in groups, and Kafka's own tools against the real binary and beside Kafka
+	cd tools && $(GO) test -count=1 -timeout 30m -parallel 6 ./compat/... $(COMPAT)
 
 crash: build ## power cuts on a loop device, a full disk; needs root
 	cd tools && $(GO) test -count=1 -v -tags crash -run PowerCut ./chaos -seed $(SEED)
@@ -45,7 +46,7 @@ crash: build ## power cuts on a loop device, a full disk; needs root
 
 lint: bin/staticcheck ## gofmt, vet, staticcheck, and the rules of tools/tidy
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
-	$(GO) vet ./... && cd tools && $(GO) vet ./... && $(GO) vet -tags crash ./chaos
+	$(GO) vet ./... && cd tools && $(GO) vet ./... && $(GO) vet -tags crash ./chaos ./proof
 	bin/staticcheck ./... && cd tools && ../bin/staticcheck ./...
 	cd tools && $(GO) run ./tidy ..
 

@@ -40,11 +40,12 @@ type running struct {
 	stop    func() error
 }
 
-// kafkaPort is outside the usual ephemeral range; Kafka's controller takes the next one.
-const kafkaPort = 29392
-
 func startKafka(dir string) (*running, error) {
-	k, err := proc.StartKafka(dir, kafkaPort, nil)
+	port, err := proc.FreePortPair()
+	if err != nil {
+		return nil, err
+	}
+	k, err := proc.StartKafka(dir, port, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +116,10 @@ func run(rounds int, scale, recoverGB float64, out string) error {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
+	fmt.Printf("%7s restarts with groups\n", time.Since(began).Round(time.Second))
+	if err := measureGroups(brokers[:2], scale, rounds, all); err != nil {
+		return err
+	}
 	return writeReport(out, rounds, scale, recoverGB, brokers, all)
 }
 
@@ -124,6 +129,9 @@ const (
 	largeBatch  = 680 << 10
 	smallBatch  = 16 << 10
 	producers   = 32
+	committing  = 50     // groups
+	groupCount  = 10_000 // of the restarts
+	groupEach   = 100    // offsets a group: 1,000,000 in all
 	latencyRate = 10_000
 )
 
@@ -148,7 +156,7 @@ func measureBroker(b broker, scale float64, r results) error {
 	defer cancel()
 	large, small := int64(1_000_000*scale), int64(250_000*scale)
 	oneEach := int(1500 * scale)
-	for _, topic := range []string{"warm", "large", "small", "one", "latency"} {
+	for _, topic := range []string{"warm", "large", "small", "one", "latency", "commits"} {
 		if err := bench.CreateTopic(ctx, t.Target, topic, partitions); err != nil {
 			return err
 		}
@@ -199,6 +207,9 @@ func measureBroker(b broker, scale float64, r results) error {
 		if s.rate != "" {
 			r.add(s.rate, sample.MBPerSecond())
 		}
+	}
+	if err := measureCommits(ctx, t, scale, r); err != nil {
+		return fmt.Errorf("commits: %w", err)
 	}
 	latency := bench.EndToEnd{Topic: "latency", Partitions: partitions, RatePerSec: latencyRate,
 		Length: time.Duration(10 * scale * float64(time.Second)), RecordBytes: recordBytes}

@@ -31,6 +31,12 @@ const (
 	rowMemoryLoaded     = "anonymous memory after the load, MiB"
 	rowStartup          = "start of the process to ready, empty, ms"
 	rowRecovery         = "start to ready after kill -9, ms"
+	rowCommitCPU        = "offset commits, 50 groups, 6 partitions each: broker CPU µs a commit"
+	rowCommitRate       = "offset commits, 50 groups, 6 partitions each: commits/s"
+	rowCommitP50        = "offset commits, 50 groups, 6 partitions each: p50, ms"
+	rowCommitP99        = "offset commits, 50 groups, 6 partitions each: p99, ms"
+	rowGroupsServed     = "restart with 10,000 groups and 1,000,000 offsets: all served after, ms"
+	rowGroupsMemory     = "restart with 10,000 groups and 1,000,000 offsets: anonymous memory, MiB"
 )
 
 // goals are the ratios to Apache Kafka (or, marked absolute, the values) that this stage of the project set itself.
@@ -40,6 +46,7 @@ var goals = map[string]struct {
 }{
 	rowProduceLarge: {0.5, false}, rowProduceSmall: {0.35, false}, rowFetch: {0.7, false}, rowOne: {0.25, false},
 	rowP50: {0.3, false}, rowMemoryIdle: {0.1, false}, rowStartup: {100, true}, rowRecovery: {1000, true},
+	rowGroupsServed: {3000, true},
 }
 
 var order = []string{
@@ -57,6 +64,12 @@ var order = []string{
 	rowMemoryLoaded,
 	rowStartup,
 	rowRecovery,
+	rowCommitCPU,
+	rowCommitRate,
+	rowCommitP50,
+	rowCommitP99,
+	rowGroupsServed,
+	rowGroupsMemory,
 }
 
 const method = `# Benchmarks
@@ -72,6 +85,9 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
   workloads, a broker is warmed up: as many records as the largest of them has are produced in 16 KiB batches and fetched, uncounted.
 - End-to-end latency is taken at a fixed rate in an open loop: from the moment that a record was due to be sent until a consumer has it, so a stall of
   the broker counts for every record that waited.
+- Groups: the restart is one after a clean stop, timed from the start of the process until the broker lists all groups and has given a committed
+  offset of each, which is checked; memory is taken three seconds later. A commit is one OffsetCommit request, which a group sends when the one
+  before is answered; as many as are counted go before, uncounted. A scale other than 1 changes the numbers of groups and commits.
 - *Durability*: what an acknowledgement means. Like is compared with like: the ratio column compares page cache with page cache. Spate's default,
   an acknowledgement after the flush to disk, stands beside it.
 - Kafka runs with its stock settings, one node, and the JVM flags of its own start script (1 GiB heap).

@@ -1,6 +1,7 @@
 // Package chaos runs the real broker under load, makes it fail for real (kill -9, power cuts on a loop device) and
 // checks what every client saw: nothing acknowledged is lost, no offset is read with two contents, no record of an
-// idempotent producer appears twice or out of order. It owns the processes and mounts that it makes.
+// idempotent producer appears twice or out of order, no commit of a group is lost or moved back, no partition of a
+// group has two owners. It owns the processes and mounts that it makes.
 package chaos
 
 import (

@@ -61,6 +61,8 @@ func run(cmd *exec.Cmd, input []byte) ([]byte, error) {
 // cached gives the cache directory of what is installed from the given files, after running the installer in it if
 // that has not been done. Other contents of the files make another directory.
 func cached(name string, files []string, installer func(dir string) error) (string, error) {
+	installing.Lock()
+	defer installing.Unlock()
 	sum := sha256.New()
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -141,19 +143,24 @@ func (*confluent) features() features {
 func (*confluent) codecs() []string { return allCodecs }
 
 func (c *confluent) install() (string, error) {
-	if err := proc.Install("pip3", "python3", "python3-pip"); err != nil {
-		return "", err
-	}
-	dir, err := cached("confluent-kafka", []string{"clients/confluent/requirements.txt"}, func(dir string) error {
-		_, err := run(exec.Command("pip3", "install", "-q", "--disable-pip-version-check", "--target", dir,
-			"-r", filepath.Join(dir, "requirements.txt")), nil)
-		return err
-	})
+	dir, err := pipInstall("confluent")
 	if err != nil {
 		return "", err
 	}
 	c.program = program{[]string{"python3", "clients/confluent/client.py"}, []string{"PYTHONPATH=" + dir}}
 	return c.version()
+}
+
+// pipInstall gives the directory with what clients/NAME/requirements.txt names.
+func pipInstall(name string) (string, error) {
+	if err := proc.Install("pip3", "python3", "python3-pip"); err != nil {
+		return "", err
+	}
+	return cached(name, []string{filepath.Join("clients", name, "requirements.txt")}, func(dir string) error {
+		_, err := run(exec.Command("pip3", "install", "-q", "--disable-pip-version-check", "--target", dir,
+			"-r", filepath.Join(dir, "requirements.txt")), nil)
+		return err
+	})
 }
 
 // kafkajs is the JavaScript client.
@@ -186,6 +193,9 @@ func (c *kafkajs) install() (string, error) {
 		[]string{"NODE_PATH=" + filepath.Join(dir, "node_modules"), "KAFKAJS_NO_PARTITIONER_WARNING=1"}}
 	return c.version()
 }
+
+// installing keeps two tests from installing one client at a time.
+var installing sync.Mutex
 
 // installed are all clients and their versions, once they are installed.
 var installed = sync.OnceValues(func() ([]installedClient, error) {

@@ -21,6 +21,7 @@ func TestClients(t *testing.T) {
 	run := runID()
 	for _, producer := range all {
 		t.Run(producer.name(), func(t *testing.T) {
+			t.Parallel()
 			topic := "compat-" + slug(producer.name()) + "-" + run
 			c := mustDial(t)
 			ctx, cancel := context.WithTimeout(context.Background(), wireTimeout)
@@ -111,7 +112,7 @@ func checkBatches(t *testing.T, c *wireConn, producer client, j *job, offset, en
 			}
 			// A client may send a batch as it is when compressing does not make it smaller.
 			small := b.Count() <= 20 && b.Codec() == batch.None
-			if b.Codec().String() != j.codec && !small && !fallsBack(t, c, producer, j) {
+			if b.Codec().String() != j.codec && !small {
 				t.Errorf("%s: a batch of %d records at %d has codec %s", j, b.Count(), offset, b.Codec())
 			}
 			if b.HasProducerID() != j.idempotent {
@@ -123,28 +124,6 @@ func checkBatches(t *testing.T, c *wireConn, producer client, j *job, offset, en
 	if offset != end {
 		t.Errorf("%s: the batches end at %d, not at %d", j, offset, end)
 	}
-}
-
-// fallsBack says whether a client may have left out the compression: librdkafka takes FindCoordinator in a broker's
-// list of APIs for the sign that it knows lz4.
-func fallsBack(t *testing.T, c *wireConn, producer client, j *job) bool {
-	t.Helper()
-	if name := producer.name(); j.codec != "lz4" || name != "kcat" && name != "confluent-kafka" {
-		return false
-	}
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.SetVersion(0)
-	resp, err := c.ask(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, api := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
-		if api.ApiKey == int16(kmsg.FindCoordinator) {
-			return false
-		}
-	}
-	noteFallback(producer)
-	return true
 }
 
 // readBack lets a client read a topic and compares.

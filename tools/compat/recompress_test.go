@@ -18,6 +18,7 @@ func TestCompressionTypeOfTopics(t *testing.T) {
 	run := runID()
 	for _, target := range allCodecs {
 		t.Run(target, func(t *testing.T) {
+			t.Parallel()
 			setting, source := target, "zstd"
 			switch target {
 			case "none":

@@ -35,7 +35,9 @@ func driveKafka(ctx context.Context, r *relay) error {
 		return err
 	}
 	advertised := fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://127.0.0.1:%d", r.address(), port+1)
-	node, err := proc.StartKafka(dir, port, map[string]string{"advertised.listeners": advertised})
+	node, err := proc.StartKafka(dir, port, map[string]string{
+		"advertised.listeners": advertised, "group.initial.rebalance.delay.ms": "0",
+	})
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,7 @@ func freePort() (int, error) {
 
 // runTools runs Kafka's own command-line tools.
 func runTools(ctx context.Context, bootstrap string) error {
+	const consume = "--timeout-ms 4000 --consumer-property auto.offset.reset=earliest --group "
 	server := []string{"--bootstrap-server", bootstrap}
 	for _, run := range []struct {
 		class, args, input string
@@ -75,6 +78,21 @@ func runTools(ctx context.Context, bootstrap string) error {
 		{"ConsoleProducer", "--topic " + topic, "one\ntwo\nthree\n"},
 		{"ConsoleProducer", "--topic " + topic + " --compression-codec gzip", "four\n"},
 		{"consumer.ConsoleConsumer", "--topic " + topic + " --partition 0 --offset earliest --timeout-ms 3000", ""},
+		{"consumer.ConsoleConsumer", consume + "classic-readers --topic " + topic, ""},
+		{"consumer.ConsoleConsumer", consume + "readers --consumer-property group.protocol=consumer " +
+			"--topic " + topic, ""},
+		{"consumer.ConsoleConsumer", consume + "readers-of-all --consumer-property group.protocol=consumer " +
+			"--include wire.* --consumer-property group.instance.id=one", ""},
+		{"consumer.group.ConsumerGroupCommand", "--list --state", ""},
+		{"consumer.group.ConsumerGroupCommand", "--describe --all-groups --members --verbose", ""},
+		{"consumer.group.ConsumerGroupCommand", "--describe --all-groups", ""},
+		{"consumer.group.ConsumerGroupCommand", "--reset-offsets --group classic-readers --to-earliest --execute " +
+			"--topic " + topic, ""},
+		{"consumer.group.ConsumerGroupCommand", "--delete-offsets --group classic-readers --topic " + topic, ""},
+		{"consumer.group.ConsumerGroupCommand", "--delete --group classic-readers", ""},
+		{"kafka.admin.ConfigCommand", "--alter --entity-type groups --entity-name readers --add-config " +
+			"consumer.session.timeout.ms=50000", ""},
+		{"kafka.admin.ConfigCommand", "--describe --entity-type groups", ""},
 		{"GetOffsetShell", "--topic " + topic + " --time -3", ""},
 		{"kafka.admin.ConfigCommand", "--describe --all --entity-type topics --entity-name " + topic, ""},
 		{"ClusterTool", "cluster-id", ""},
@@ -99,7 +117,8 @@ func runTools(ctx context.Context, bootstrap string) error {
 func runFranz(ctx context.Context, bootstrap string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ClientID("franz-go"), kgo.ConsumeTopics(topic))
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ClientID("franz-go"), kgo.ConsumeTopics(topic),
+		kgo.ConsumerGroup("franz"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}
@@ -111,7 +130,13 @@ func runFranz(ctx context.Context, bootstrap string) error {
 	if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
 		return err
 	}
-	return client.PollFetches(ctx).Err()
+	if err := client.PollFetches(ctx).Err(); err != nil {
+		return err
+	}
+	if err := client.CommitUncommittedOffsets(ctx); err != nil {
+		return err
+	}
+	return client.LeaveGroupContext(ctx)
 }
 
 // driverID is the client id of the driver.
@@ -123,6 +148,7 @@ type driver struct {
 	correlation int32
 	topicID     [16]byte
 	nextTopic   int
+	members     map[int16]string // ids in the groups, by the version that they joined with
 }
 
 // runDriver sends every API that Spate serves at every version.
@@ -132,7 +158,7 @@ func runDriver(address string) error {
 		return err
 	}
 	defer conn.Close()
-	d := &driver{conn: conn}
+	d := &driver{conn: conn, members: map[int16]string{}}
 	if err := d.lookUp(); err != nil {
 		return err
 	}
@@ -142,7 +168,11 @@ func runDriver(address string) error {
 			request := kmsg.RequestForKey(row.Key)
 			request.SetVersion(version)
 			d.fill(request)
-			if _, err := d.ask(request); err != nil {
+			response, err := d.ask(request)
+			if err == nil {
+				err = d.joinAgain(request, response)
+			}
+			if err != nil {
 				return fmt.Errorf("%s v%d: %w", row.Name, version, err)
 			}
 		}
@@ -220,6 +250,8 @@ func (d *driver) fill(request kmsg.Request) {
 		}
 	case *kmsg.DescribeClusterRequest:
 		r.IncludeClusterAuthorizedOperations, r.EndpointType = true, 1
+	default:
+		d.fillGroup(request)
 	}
 }
 

@@ -53,37 +53,32 @@ async function produce(bootstrap, topic, codec, acks, idempotent) {
   await producer.disconnect()
 }
 
-// consume fetches from a partition by offset. The consumer that kafkajs makes public always joins a group, so this
-// uses the cluster and broker objects below it.
+// consume reads a partition from its start with a group of its own, as every consumer of kafkajs has one.
 async function consume(bootstrap, topic, partition, count) {
-  const kafka = connectTo(bootstrap)
-  const createCluster = Object.getOwnPropertySymbols(kafka).find(s => String(s).includes('createCluster'))
-  const cluster = kafka[createCluster]({ allowAutoTopicCreation: false, metadataMaxAge: 300000 })
-  await cluster.connect()
-  await cluster.addTargetTopic(topic)
-  const { leader } = cluster.findTopicPartitionMetadata(topic).find(p => p.partitionId === Number(partition))
-  const broker = await cluster.findBroker({ nodeId: String(leader) })
+  const consumer = connectTo(bootstrap).consumer({
+    groupId: `compat-${topic}-${process.pid}`, maxWaitTimeInMs: 200, allowAutoTopicCreation: false,
+  })
   const out = []
-  let offset = 0n
-  for (const deadline = Date.now() + 60000; out.length < Number(count); ) {
-    if (Date.now() > deadline) throw new Error(`${count - out.length} records did not come`)
-    const { responses } = await broker.fetch({
-      maxWaitTime: 500, minBytes: 1, maxBytes: 10485760, isolationLevel: 1,
-      topics: [{ topic, partitions: [{ partition: Number(partition), fetchOffset: String(offset), maxBytes: 65536 }] }],
-    })
-    for (const m of responses[0].partitions[0].messages) {
-      if (BigInt(m.offset) < offset) continue // the batch began before the offset asked for
-      offset = BigInt(m.offset) + 1n
-      const headers = []
-      for (const [name, value] of Object.entries(m.headers)) {
-        for (const v of Array.isArray(value) ? value : [value]) headers.push([name, encode(v)])
-      }
-      out.push(JSON.stringify({
-        key: encode(m.key), value: encode(m.value), headers, offset: Number(m.offset), timestamp: Number(m.timestamp),
-      }))
-    }
-  }
-  await cluster.disconnect()
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  await new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`${count - out.length} records did not come`)), 60000).unref()
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
+    consumer.run({
+      eachMessage: async ({ partition: from, message: m }) => {
+        if (from !== Number(partition)) return
+        const headers = []
+        for (const [name, value] of Object.entries(m.headers)) {
+          for (const v of Array.isArray(value) ? value : [value]) headers.push([name, encode(v)])
+        }
+        out.push(JSON.stringify({
+          key: encode(m.key), value: encode(m.value), headers, offset: Number(m.offset), timestamp: Number(m.timestamp),
+        }))
+        if (out.length === Number(count)) resolve()
+      },
+    }).catch(reject)
+  })
+  await consumer.disconnect()
   process.stdout.write(out.slice(0, Number(count)).join('\n') + '\n')
 }
 

@@ -1,0 +1,137 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.lang.reflect.InvocationTargetException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.utils.Exit;
+import org.apache.kafka.tools.VerifiableConsumer;
+
+/**
+ * Runs many of Kafka's VerifiableConsumers, and any number of Kafka's command-line tools one after the other, in one
+ * virtual machine. It reads commands from standard input, one JSON object a line:
+ *
+ * {"op":"start","member":NAME,"topic":TOPIC,"config":{...}}   a VerifiableConsumer with these consumer configs
+ * {"op":"stop","member":NAME}                                 closes it: the member leaves its group
+ * {"op":"tool","class":CLASS,"args":[...]}                    runs the class's main method
+ *
+ * It writes lines of a member's name, a blank and the consumer's event; a tool's result has the name "tool".
+ */
+public final class Host {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final PrintStream OUT = System.out;
+    private static final Map<String, VerifiableConsumer> MEMBERS = new ConcurrentHashMap<>();
+
+    private Host() {}
+
+    /** Thrown in place of the end of the process. */
+    private static final class Exited extends Error {
+        final int status;
+
+        Exited(int status) {
+            this.status = status;
+        }
+    }
+
+    /** Writes a consumer's events with its name, its member id and its generation. */
+    private static final class Events extends PrintStream {
+        private final String name;
+        private final KafkaConsumer<String, String> consumer;
+
+        Events(String name, KafkaConsumer<String, String> consumer) {
+            super(System.err, true);
+            this.name = name;
+            this.consumer = consumer;
+        }
+
+        // Called on the consumer's own thread, as groupMetadata demands.
+        @Override
+        public void println(String event) {
+            String more = "";
+            if (event.contains("\"partitions_")) {
+                ConsumerGroupMetadata group = consumer.groupMetadata();
+                more = ",\"generation\":" + group.generationId() + ",\"member\":\"" + group.memberId() + "\"";
+            }
+            write(name, event.substring(0, event.length() - 1) + more + "}");
+        }
+    }
+
+    private static void write(String name, String text) {
+        synchronized (OUT) {
+            OUT.println(name + " " + text);
+            OUT.flush();
+        }
+    }
+
+    private static void start(JsonNode command) {
+        String name = command.get("member").asText();
+        Properties config = new Properties();
+        command.get("config").fields().forEachRemaining(e -> config.put(e.getKey(), e.getValue().asText()));
+        KafkaConsumer<String, String> consumer =
+            new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
+        VerifiableConsumer member = new VerifiableConsumer(consumer, new Events(name, consumer),
+            command.get("topic").asText(), -1, false, false, true);
+        MEMBERS.put(name, member);
+        new Thread(member::run, name).start();
+    }
+
+    private static void tool(JsonNode command) throws Exception {
+        List<String> args = new ArrayList<>();
+        command.get("args").forEach(a -> args.add(a.asText()));
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        PrintStream errBefore = System.err;
+        System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+        System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
+        int status = 0;
+        try {
+            Class.forName(command.get("class").asText()).getMethod("main", String[].class)
+                .invoke(null, (Object) args.toArray(new String[0]));
+        } catch (InvocationTargetException e) {
+            if (e.getCause() instanceof Exited exited) {
+                status = exited.status;
+            } else {
+                status = -1;
+                System.err.println(e.getCause());
+            }
+        } finally {
+            System.setOut(OUT);
+            System.setErr(errBefore);
+        }
+        write("tool", JSON.writeValueAsString(Map.of("status", status,
+            "out", out.toString(StandardCharsets.UTF_8), "err", err.toString(StandardCharsets.UTF_8))));
+    }
+
+    public static void main(String[] ignored) throws Exception {
+        Exit.setExitProcedure((status, message) -> {
+            throw new Exited(status);
+        });
+        Exit.setHaltProcedure((status, message) -> {
+            throw new Exited(status);
+        });
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            JsonNode command = JSON.readTree(line);
+            switch (command.get("op").asText()) {
+                case "start" -> start(command);
+                case "tool" -> tool(command);
+                case "stop" -> {
+                    VerifiableConsumer member = MEMBERS.remove(command.get("member").asText());
+                    new Thread(member::close).start();
+                }
+                default -> throw new IllegalArgumentException(line);
+            }
+        }
+        Runtime.getRuntime().halt(0); // the test has gone; a kill is no leave
+    }
+}

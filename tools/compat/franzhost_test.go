@@ -1,0 +1,177 @@
+package compat
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// franzHostEnv turns the test binary into a host of franz-go members.
+const franzHostEnv = "SPATE_COMPAT_FRANZ_HOST"
+
+type franzConfig struct{ Bootstrap, Group, Protocol, Assignor, Instance, Client string }
+
+type franzCommand struct {
+	Op, Member, Topic string
+	Config            franzConfig
+}
+
+// franzMember is one member: a client, and the goroutine that polls it.
+type franzMember struct {
+	name, topic string
+	client      *kgo.Client
+	polling     sync.WaitGroup
+	cancel      context.CancelFunc
+}
+
+var franzPrinting sync.Mutex
+
+func (m *franzMember) write(name string, fields map[string]any) {
+	fields["timestamp"], fields["name"] = time.Now().UnixMilli(), name
+	line, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	franzPrinting.Lock()
+	defer franzPrinting.Unlock()
+	fmt.Printf("%s %s\n", m.name, line)
+}
+
+// runFranzHost takes commands until standard input ends.
+func runFranzHost() {
+	members := map[string]*franzMember{}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		var c franzCommand
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		if c.Op == "stop" {
+			go members[c.Member].stop()
+			delete(members, c.Member)
+			continue
+		}
+		m, err := startFranzMember(&c)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		members[c.Member] = m
+	}
+}
+
+func franzPartitions(of map[string][]int32) []map[string]any {
+	all := []map[string]any{}
+	for topic, partitions := range of {
+		for _, p := range partitions {
+			all = append(all, map[string]any{"topic": topic, "partition": p})
+		}
+	}
+	return all
+}
+
+func startFranzMember(c *franzCommand) (*franzMember, error) {
+	m := &franzMember{name: c.Member, topic: c.Topic}
+	revoked := func(_ context.Context, _ *kgo.Client, of map[string][]int32) {
+		m.write("partitions_revoked", map[string]any{"partitions": franzPartitions(of)})
+	}
+	options := []kgo.Opt{
+		kgo.SeedBrokers(c.Config.Bootstrap), kgo.ClientID(c.Config.Client), kgo.ConsumeTopics(c.Topic),
+		kgo.ConsumerGroup(c.Config.Group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SessionTimeout(sessionMs * time.Millisecond), kgo.HeartbeatInterval(heartbeatMs * time.Millisecond),
+		kgo.RebalanceTimeout(20 * time.Second), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxWait(200 * time.Millisecond), kgo.MetadataMaxAge(5 * time.Second),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, of map[string][]int32) {
+			member, generation := client.GroupMetadata()
+			m.write("partitions_assigned", map[string]any{"partitions": franzPartitions(of), "member": member,
+				"generation": generation})
+		}),
+		kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
+	}
+	if c.Config.Instance != "" {
+		options = append(options, kgo.InstanceID(c.Config.Instance))
+	}
+	switch c.Config.Assignor {
+	case "range":
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	case "roundrobin":
+		options = append(options, kgo.Balancers(kgo.RoundRobinBalancer()))
+	case "sticky":
+		options = append(options, kgo.Balancers(kgo.StickyBalancer()))
+	}
+	if c.Config.Protocol == "consumer" {
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return nil, err
+	}
+	m.client = client
+	var ctx context.Context
+	ctx, m.cancel = context.WithCancel(context.Background())
+	m.polling.Go(func() { m.poll(ctx) })
+	return m, nil
+}
+
+func (m *franzMember) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := m.client.PollRecords(ctx, 500)
+		ends := map[int32]kgo.EpochOffset{}
+		fetches.EachRecord(func(r *kgo.Record) {
+			m.write("record_data", map[string]any{"key": string(r.Key), "value": string(r.Value), "topic": r.Topic,
+				"partition": r.Partition, "offset": r.Offset})
+			ends[r.Partition] = kgo.EpochOffset{Epoch: -1, Offset: r.Offset + 1}
+		})
+		for _, e := range fetches.Errors() {
+			if ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, m.name, e.Err)
+			}
+		}
+		if len(ends) > 0 {
+			m.commit(ends)
+		}
+		m.client.AllowRebalance()
+	}
+}
+
+// commit waits for the answer, and tells of the offsets that were taken.
+func (m *franzMember) commit(ends map[int32]kgo.EpochOffset) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	done := func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		fields := map[string]any{"success": err == nil}
+		if err != nil {
+			fields["error"] = err.Error()
+			m.write("offsets_committed", fields)
+			return
+		}
+		taken := []map[string]any{}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if p.ErrorCode == 0 {
+					taken = append(taken, map[string]any{"partition": p.Partition, "offset": ends[p.Partition].Offset})
+				}
+			}
+		}
+		fields["offsets"] = taken
+		m.write("offsets_committed", fields)
+	}
+	m.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{m.topic: ends}, done)
+}
+
+// stop leaves the group; a static member stays in it.
+func (m *franzMember) stop() {
+	m.cancel()
+	m.polling.Wait()
+	m.client.CloseAllowingRebalance()
+	m.write("shutdown_complete", map[string]any{})
+}
