@@ -117,7 +117,7 @@ func (p *players) step() {
 		for _, c := range p.clients {
 			c.waits, c.pending = 0, nil
 			c.unsure = true
-			// The rebalance that follows a conversion is forgotten with the coordinator, as in Kafka: another has to come.
+			// The rebalance after a conversion is forgotten with the coordinator, as in Kafka: another has to come.
 			c.rejoin = p.world.classic != nil
 		}
 	}
