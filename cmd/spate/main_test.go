@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ var binary string
 
 // TestMain builds the binary and has package proc start it.
 func TestMain(m *testing.M) {
+	if slices.Contains(os.Args, "-test.fuzzworker") { // fuzz targets run no binary, and each worker would build one
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "spate-cmd")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

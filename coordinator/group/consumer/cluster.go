@@ -7,6 +7,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"spate/coordinator/group/assignor"
 	"spate/kafka"
 	"spate/metadata/image"
 )
@@ -94,6 +95,19 @@ func (c *Cluster) metadataHash(topics []string) int64 {
 		return 0
 	}
 	return int64(xxh3.Hash(joined))
+}
+
+// assignable is a topic as assignors see it, with the racks of its replicas if they are asked for.
+func (c *Cluster) assignable(id kafka.UUID, racks bool) assignor.Topic {
+	partitions := c.img.TopicByID(id).Partitions
+	t := assignor.Topic{Partitions: len(partitions)}
+	if racks {
+		t.Racks = make([][]string, len(partitions))
+		for i := range partitions {
+			t.Racks[i] = c.racks(partitions[i])
+		}
+	}
+	return t
 }
 
 // topicHash is the hash of a topic's id, name, partitions and racks, in the byte format of the library that Kafka uses:

@@ -22,7 +22,7 @@ import (
 //
 //	settings [session=45s] [interval=1s] [max=2] [migration=disabled|upgrade|downgrade|both] [assignors=range]
 //	topic NAME partitions=N [replicas=1,2]; drop NAME; broker ID [rack=r]
-//	beat MEMBER epoch=N [instance=i] [topics=a,b] [regex=r] [owned=a:0,1;b:2|owned=-] [timeout=60s] [assignor=range]
+//	beat MEMBER epoch=N [instance=i] [topics=a+b] [regex=r] [owned=a:0,1;b:2|owned=-] [timeout=60s] [assignor=range]
 //	     [rack=r] [v=1] [client=c]        a member that joins gives timeout=60s and owned=- unless it says otherwise
 //	join MEMBER [instance=i] [topics=a] [owned=a:0] [protocols=range,cooperative] [type=consumer] [known] [user=x]
 //	sync MEMBER generation=N [instance=i] [protocol=range] [type=consumer] [userdata]: a leader's: MEMBER a:0+1 a line

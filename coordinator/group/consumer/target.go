@@ -86,6 +86,7 @@ func (g *Group) spec(c *Cluster, next *member, replaced string) assignor.Spec {
 		Members: make([]assignor.Member, 0, len(g.members)+1),
 		Topics:  make(map[kafka.UUID]assignor.Topic, len(g.subscribed)),
 	}
+	racks := g.tellsRacks(next)
 	var subscriptions topicCache
 	add := func(m *member, assigned assignor.Partitions) {
 		ids := subscriptions.ids(g, c, m)
@@ -94,7 +95,7 @@ func (g *Group) spec(c *Cluster, next *member, replaced string) assignor.Spec {
 		})
 		for _, id := range ids {
 			if _, ok := spec.Topics[id]; !ok {
-				spec.Topics[id] = assignor.Topic{Partitions: len(c.img.TopicByID(id).Partitions)}
+				spec.Topics[id] = c.assignable(id, racks)
 			}
 		}
 	}
@@ -109,6 +110,19 @@ func (g *Group) spec(c *Cluster, next *member, replaced string) assignor.Spec {
 		add(next, g.target[next.id])
 	}
 	return spec
+}
+
+// tellsRacks says whether a member has told where it is; only then do assignors look where the replicas are.
+func (g *Group) tellsRacks(next *member) bool {
+	if next.told.RackID != nil {
+		return true
+	}
+	for _, m := range g.members {
+		if m.told.RackID != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // topicCache remembers the last subscription that was looked up, because members of a group mostly have the same.
