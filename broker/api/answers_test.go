@@ -68,17 +68,21 @@ type story struct {
 	// hidesOffsets leaves the topic of the groups out of lists: once made, it stays in a Kafka.
 	hidesOffsets bool
 	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
+	isExact      bool // whether null and empty fields are told too
 }
 
-func newStory(t testing.TB) *story {
+// newStory begins a story, with a broker of its own that has these settings too.
+func newStory(t testing.TB, set ...string) *story {
 	s := &story{
 		t: t, address: *kafkaAddress,
 		ids: map[string]kafka.UUID{}, producers: map[float64]bool{}, members: map[string]string{},
 	}
 	if s.address == "" {
-		s.address = startBroker(t, "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs="+dataDir(t), "node.id=1",
-			"group.initial.rebalance.delay.ms=0",
-			"num.partitions=1", "log.retention.hours=168") // the last two stand in Kafka's stock file
+		stock := []string{
+			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1", "group.initial.rebalance.delay.ms=0",
+			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
+		}
+		s.address = startBroker(t, append(stock, set...)...)
 		return s
 	}
 	s.await("all topics are deleted", func() bool {
@@ -384,6 +388,9 @@ func (s *story) resolveIDs(v any) any {
 		if topics, is := strings.CutPrefix(v, "subscription:"); is {
 			return subscription(strings.Split(topics, ",")...)
 		}
+		if b, is := embedded(v); is {
+			return b
+		}
 	}
 	return v
 }
@@ -435,11 +442,15 @@ func (s *story) normalize(fields map[string]any, shown []string) {
 			}
 		case string:
 			fields[key] = s.maskMembers(value)
+			if s.isExact && key == "MemberAssignment" {
+				fields[key] = readEmbedded(value)
+			}
 			if key == "Host" && value != "" || key == "ClusterID" && value != "" {
 				fields[key] = "the " + strings.ToLower(key)
 			}
 		}
-		if slices.Contains(unsteady, key) || fields[key] == nil || isEmptyList(fields[key]) {
+		isNothing := fields[key] == nil || isEmptyList(fields[key])
+		if slices.Contains(unsteady, key) || isNothing && !s.isExact {
 			delete(fields, key)
 		}
 	}

@@ -18,6 +18,7 @@ type GroupHistory struct {
 	commits   map[int32][]commit
 	asked     map[int32][]answer
 	disturbed []span
+	forgetful map[string]bool
 	faults    []string
 	records   int
 	rereads   int
@@ -53,7 +54,8 @@ type span struct{ from, to time.Time }
 // NewGroupHistory makes an empty history.
 func NewGroupHistory() *GroupHistory {
 	return &GroupHistory{owned: map[int32][]*ownership{}, holding: map[holder]*ownership{}, ends: map[int32]int64{},
-		read: map[place]string{}, commits: map[int32][]commit{}, asked: map[int32][]answer{}}
+		read: map[place]string{}, forgetful: map[string]bool{},
+		commits: map[int32][]commit{}, asked: map[int32][]answer{}}
 }
 
 func (h *GroupHistory) fault(format string, args ...any) {
@@ -111,6 +113,14 @@ func (h *GroupHistory) Disturbed(from, to time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disturbed = append(h.disturbed, span{from, to})
+}
+
+// Forgetful names a member whose library takes it for "nothing is committed" when a coordinator that is still loading
+// refuses to tell, and starts over. What it does so after a disturbance is not held against the broker.
+func (h *GroupHistory) Forgetful(member string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forgetful[member] = true
 }
 
 // Record notes that a member was given a record.
@@ -249,8 +259,10 @@ func (h *GroupHistory) Check(ends map[int32]int64, want func(partition int32, of
 		s.Fetches += len(h.asked[p])
 		s.Ownerships += len(h.owned[p])
 		h.checkOwners(p)
-		h.checkStarts(p)
-		h.checkFetches(p)
+		if !slices.ContainsFunc(h.owned[p], h.hasForgotten) { // else it has committed from the start on, too
+			h.checkStarts(p)
+			h.checkFetches(p)
+		}
 	}
 	slices.Sort(h.faults)
 	s.Violations = slices.Clone(h.faults[:min(len(h.faults), violationsMax)])
@@ -289,6 +301,13 @@ func (h *GroupHistory) committedBefore(p int32, at time.Time) int64 {
 		}
 	}
 	return offset
+}
+
+// hasForgotten says whether a forgetful member started over around a disturbance.
+func (h *GroupHistory) hasForgotten(o *ownership) bool {
+	return h.forgetful[o.member] && o.first == 0 && slices.ContainsFunc(h.disturbed, func(s span) bool {
+		return o.from.Before(s.to) && (o.to.IsZero() || s.from.Before(o.to))
+	})
 }
 
 // checkStarts finds owners that began before what had been committed: the committed offset was lost or moved back.

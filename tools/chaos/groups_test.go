@@ -63,6 +63,21 @@ func TestGroupCheckFindsEachPlantedFault(t *testing.T) {
 			h.Assigned(at(50), "c", 3, []int32{0})
 			h.Record("c", 0, 9, value)
 		}, "began partition 0 at offset 9"},
+		{"a library that starts over when the coordinator is loading", func(h *GroupHistory) {
+			h.Forgetful("c")
+			h.Ended(at(49), "b")
+			h.Assigned(at(50), "c", 3, []int32{0})
+			h.Disturbed(at(51), at(60))
+			h.Record("c", 0, 0, value)
+			h.Fetched(at(61), at(62), 0, 1)
+		}, ""},
+		{"one that starts over without a reason", func(h *GroupHistory) {
+			h.Forgetful("c")
+			h.Disturbed(at(43), at(48))
+			h.Ended(at(49), "b")
+			h.Assigned(at(50), "c", 3, []int32{0})
+			h.Record("c", 0, 0, value)
+		}, "began partition 0 at offset 0"},
 		{"a lost commit", func(h *GroupHistory) {
 			h.Fetched(at(60), at(61), 0, -1)
 		}, "though 10 had been acknowledged"},

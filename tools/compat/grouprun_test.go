@@ -253,6 +253,9 @@ func (g *watchedGroup) join(h *host, l library, name string, o memberOptions) {
 	g.run.t.Helper()
 	o.bootstrap, o.group, o.clientID = g.run.target.bootstrap, g.name, name
 	g.members[name] = &runningMember{h}
+	if l == (aiokafkaHost{}) { // it looks at the errors of partitions only, which OffsetFetch 2 to 7 do not have
+		g.history.Forgetful(name)
+	}
 	topic := g.run.topic
 	if g.subscription != "" {
 		topic = g.subscription
