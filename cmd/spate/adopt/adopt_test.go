@@ -175,13 +175,15 @@ func TestRefusals(t *testing.T) {
 		set  func(n *node)
 		want string
 	}{
-		"ACLs":               {func(n *node) { n.raw(frame(typeACL, acl...)) }, "ACLs are set"},
-		"SCRAM":              {func(n *node) { n.raw(frame(typeScram, 4, 'a', 'n', 'n', 1, 0)) }, "SCRAM credentials are set"},
+		"ACLs": {func(n *node) { n.raw(frame(typeACL, acl...)) }, "ACLs are set"},
+		"SCRAM": {func(n *node) { n.raw(frame(typeScram, 4, 'a', 'n', 'n', 1, 0)) },
+			"SCRAM credentials are set"},
 		"tokens":             {func(n *node) { n.raw(frame(typeDelegationToken, 1)) }, "delegation tokens are"},
 		"quotas":             {func(n *node) { n.raw(quota(0)) }, "client quotas are set"},
 		"an unknown type":    {func(n *node) { n.raw(frame(99)) }, "record type 99 of version 0"},
 		"an unknown version": {func(n *node) { n.raw([]byte{1, 2, 9}) }, "TOPIC_RECORD of version 9"},
-		"another controller": {func(n *node) { n.raw(frame(typeRegisterController, 0, 0, 0, 2)) }, "controller 2 is registered"},
+		"another controller": {func(n *node) { n.raw(frame(typeRegisterController, 0, 0, 0, 2)) },
+			"controller 2 is registered"},
 		"two voters": {func(n *node) { n.control(record.ControlKRaftVoters, []byte{0, 0, 3, 0, 0, 0, 1}) },
 			"has 2 voter(s)"},
 		"another voter": {func(n *node) { n.control(record.ControlKRaftVoters, []byte{0, 0, 2, 0, 0, 0, 7}) },
@@ -196,14 +198,17 @@ func TestRefusals(t *testing.T) {
 		}, "t-0 has replicas on brokers [1 2]"},
 		"a later metadata.version": {func(n *node) { n.add(&meta.FeatureLevel{Name: "metadata.version", Level: 99}) },
 			"metadata.version is finalized at level 99"},
-		"an unknown feature": {func(n *node) { n.add(&meta.FeatureLevel{Name: "warp.version", Level: 1}) }, "warp.version"},
+		"an unknown feature": {func(n *node) { n.add(&meta.FeatureLevel{Name: "warp.version", Level: 1}) },
+			"warp.version"},
 		"a topic config": {func(n *node) { n.add(configOf(image.ResourceTopic, "t", "remote.storage.enable", "true")) },
 			"topic t: "},
 		"a dynamic config": {func(n *node) { n.add(configOf(image.ResourceBroker, "1", "num.io.threads", "9")) },
 			"num.io.threads is set dynamically for broker 1"},
-		"a group config": {func(n *node) { n.add(configOf(image.ResourceGroup, "g", "streams.session.timeout.ms", "9")) },
-			"group g: "},
-		"share groups": {func(n *node) { n.add(&meta.Topic{Name: shareTopic, ID: kafka.UUID{9}}) }, "share groups are in use"},
+		"a group config": {func(n *node) {
+			n.add(configOf(image.ResourceGroup, "g", "streams.session.timeout.ms", "9"))
+		}, "group g: "},
+		"share groups": {func(n *node) { n.add(&meta.Topic{Name: shareTopic, ID: kafka.UUID{9}}) },
+			"share groups are in use"},
 		"remote storage": {func(n *node) { n.add(&meta.Topic{Name: remoteTopic, ID: kafka.UUID{9}}) },
 			"remote storage is in use"},
 		"transactional ids": {func(n *node) { n.add(&meta.Topic{Name: transactionTopic, ID: kafka.UUID{9}}) },
@@ -234,7 +239,8 @@ func TestRefusals(t *testing.T) {
 		"an old backup": {func(n *node) { n.file(logFolder+".kafka/x", "") }, "move it away"},
 		"a lost directory": {func(n *node) {
 			n.add(&meta.BrokerRegistrationChange{BrokerID: 1, BrokerEpoch: 5, LogDirs: []kafka.UUID{{1}, {2}}})
-			n.file(home+"/meta.properties", "version=1\ncluster.id=c\nnode.id=1\ndirectory.id="+kafka.UUID{1}.String()+"\n")
+			n.file(home+"/meta.properties",
+				"version=1\ncluster.id=c\nnode.id=1\ndirectory.id="+kafka.UUID{1}.String()+"\n")
 		}, kafka.UUID{2}.String() + ", which is not named"},
 		"a running node": {func(n *node) {
 			_, err := n.fs.Lock(home + "/.lock")

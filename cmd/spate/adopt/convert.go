@@ -104,7 +104,7 @@ func (c *converter) feature(f *meta.FeatureLevel) *meta.FeatureLevel {
 // broker looks at a registration.
 func (c *converter) broker(b *meta.RegisterBroker) {
 	if b.BrokerID != c.node {
-		c.refuse("broker %d is registered beside this node %d: move its partitions here, stop it and unregister it first",
+		c.refuse("broker %d is registered beside this node %d: move its partitions here, stop it and unregister it",
 			b.BrokerID, c.node)
 	}
 	if len(b.CordonedLogDirs) > 0 {
@@ -117,7 +117,7 @@ func (c *converter) broker(b *meta.RegisterBroker) {
 func (c *converter) topic(name string) {
 	switch name {
 	case shareTopic:
-		c.refuse("share groups are in use (topic %s), which are not served yet: what they have acknowledged would be lost",
+		c.refuse("share groups are in use (topic %s), which are not served yet: what they acknowledged would be lost",
 			name)
 	case remoteTopic:
 		c.refuse("remote storage is in use (topic %s), which is not served yet", name)
@@ -156,7 +156,8 @@ func (c *converter) configs() error {
 		case image.ResourceBroker:
 			c.brokerConfigs(resource.Name, kept)
 		case image.ResourceClientMetrics:
-			c.note("the client metrics subscription %s is left out: metrics of clients are not collected", resource.Name)
+			c.note("the client metrics subscription %s is left out: metrics of clients are not collected",
+				resource.Name)
 			clear(kept)
 		default:
 			c.refuse("configs are set for %s %s, which this Spate does not know", resource.Type, resource.Name)
@@ -203,8 +204,8 @@ func (c *converter) brokerConfigs(broker string, configs map[string]string) {
 		if value, ok := harmlessBroker[name]; ok && value == configs[name] {
 			c.note("the dynamic config %s=%s of %s is left out: it is the default", name, value, of)
 		} else {
-			c.refuse("%s is set dynamically for %s, which is not served: put it into the properties file, and remove it "+
-				"with kafka-configs.sh --alter --delete-config", name, of)
+			c.refuse("%s is set dynamically for %s, which is not served: put it into the properties file, and "+
+				"remove it with kafka-configs.sh --alter --delete-config", name, of)
 		}
 		delete(configs, name)
 	}

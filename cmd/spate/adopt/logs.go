@@ -109,7 +109,8 @@ func (l *logCheck) segment(base kafka.Offset, last bool) (goesOn bool, err error
 		l.refuse("%s is damaged at position %d: %v", name, position, err)
 		return false, nil
 	}
-	l.note("%s ends at position %d, as after a power cut; the first start of Spate cuts off what follows", name, position)
+	l.note("%s ends at position %d, as after a power cut; the first start of Spate cuts off what follows",
+		name, position)
 	if last {
 		l.finish()
 	}
@@ -142,8 +143,8 @@ func (l *logCheck) finish() {
 				first = offset
 			}
 		}
-		l.refuse("%s has %d open transaction(s), the first from offset %d: nobody would ever end them; start Kafka again, "+
-			"let them end, and stop it", l.tp, len(l.open), first)
+		l.refuse("%s has %d open transaction(s), the first from offset %d: nobody would ever end them; start Kafka "+
+			"again, let them end, and stop it", l.tp, len(l.open), first)
 	}
 	if l.groups == nil {
 		return

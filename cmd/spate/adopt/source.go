@@ -105,7 +105,8 @@ func (s *source) readVote() error {
 		return refusal("%s cannot be read: %v", name, err)
 	}
 	if vote.DataVersion > 1 || vote.LeaderEpoch < 0 {
-		return refusal("%s is of version %d, epoch %d, which is not known here", name, vote.DataVersion, vote.LeaderEpoch)
+		return refusal("%s is of version %d, epoch %d, which is not known here",
+			name, vote.DataVersion, vote.LeaderEpoch)
 	}
 	for _, v := range vote.CurrentVoters {
 		if err := s.voter(len(vote.CurrentVoters), v.VoterID); err != nil {
@@ -189,8 +190,8 @@ func (s *source) readLog(bases []kafka.Offset) error {
 		name := segment.FileName(base, segment.LogSuffix)
 		position, err := walk(s.fs, path.Join(s.folder, name), true, s.batch)
 		if errors.Is(err, errTorn) && i+1 == len(bases) && !s.clean {
-			s.notes = append(s.notes, fmt.Sprintf("the metadata log is torn at position %d of %s, as after a power cut; "+
-				"what was whole is taken", position, name))
+			s.notes = append(s.notes, fmt.Sprintf("the metadata log is torn at position %d of %s, as after a power "+
+				"cut; what was whole is taken", position, name))
 			return nil
 		}
 		if err != nil {
