@@ -79,8 +79,8 @@ func newStory(t testing.TB, set ...string) *story {
 	}
 	if s.address == "" {
 		stock := []string{
-			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1",
-			"group.initial.rebalance.delay.ms=0", "num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
+			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1", "group.initial.rebalance.delay.ms=0",
+			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
 		}
 		s.address = startBroker(t, append(stock, set...)...)
 		return s
