@@ -55,7 +55,6 @@ type checker struct {
 	home    *dir // of the metadata log
 	folders map[kafka.TopicPartition]folder
 	image   *image.Image // as Spate begins with it
-	lookUp  map[string]*Topic
 }
 
 // folder is where a partition lies.
