@@ -79,7 +79,8 @@ func newStory(t testing.TB, set ...string) *story {
 	}
 	if s.address == "" {
 		stock := []string{
-			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1", "group.initial.rebalance.delay.ms=0",
+			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1",
+			"group.initial.rebalance.delay.ms=0",
 			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
 		}
 		s.address = startBroker(t, append(stock, set...)...)
@@ -103,6 +104,7 @@ func (s *story) deleteGroups() int {
 	list := kmsg.NewPtrListGroupsRequest()
 	deletion := kmsg.NewPtrDeleteGroupsRequest()
 	for _, g := range s.exchange(list).(*kmsg.ListGroupsResponse).Groups {
+		s.empty(g.Group)
 		deletion.Groups = append(deletion.Groups, g.Group)
 	}
 	s.exchange(deletion)

@@ -168,6 +168,9 @@ func (c *Controller) changed(r image.Resource, change *ConfigChange) (*string, e
 	case DeleteConfig:
 		return nil, nil
 	}
+	if len(*change.Value) > configValueBytesMax { // before time is spent on its elements
+		return nil, errConfigTooLong
+	}
 	text, isList := c.settings.ListDefault(r.Type, change.Name)
 	if !isList {
 		return nil, refuse(kafka.InvalidConfig, "Can't %s to key %s because its type is not LIST.",
