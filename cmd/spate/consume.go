@@ -50,6 +50,9 @@ the group's committed offsets are, and commits what it has printed, every second
   spate consume orders --group billing --protocol consumer --to-end --quiet`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := flags.group.given(cmd); err != nil {
+				return usageError{err}
+			}
 			return flags.consume(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

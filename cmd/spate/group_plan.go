@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -155,11 +156,17 @@ const durationMax = 100 * 365 * 24 * time.Hour
 // csvRowsMax bounds a file of offsets: more partitions than any cluster has.
 const csvRowsMax = 10_000_000
 
+// byteOrderMark is what spreadsheets write before the first line.
+const byteOrderMark = "\ufeff"
+
 // readOffsets reads a file of --from-file: topic,partition,offset in each line, or group,topic,partition,offset, of
-// which
-// the lines of this group count. Both are what Kafka's tool writes.
+// which the lines of this group count. Both are what Kafka's tool writes.
 func readOffsets(in io.Reader, group string) (map[kafka.TopicPartition]int64, error) {
-	reader := csv.NewReader(in)
+	buffered := bufio.NewReader(in)
+	if mark, _ := buffered.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = buffered.Discard(len(mark)) // of what has been read already: cannot fail
+	}
+	reader := csv.NewReader(buffered)
 	reader.FieldsPerRecord = -1
 	reader.TrimLeadingSpace = true
 	offsets := make(map[kafka.TopicPartition]int64)

@@ -15,15 +15,16 @@ import (
 	"spate/kafka"
 )
 
-// TestTable: columns line up, empty cells are dashes, and only a terminal cuts cells, those that may be cut first.
+// TestTable: columns line up, empty cells are dashes, control characters are escaped, and only a terminal cuts cells,
+// those that may be cut first.
 func TestTable(t *testing.T) {
 	all := table{indent: "  ", header: []string{"TOPIC", "MEMBER", "LAG"}, shrinks: []int{1, 0}}
 	all.add("orders", "spate-65f86f25-5009-4ae8-b504-0037b6eeff57", "7")
-	all.add("größer", "", "")
+	all.add("größer", "", "\x1b[2J\n")
 	for width, want := range map[int]string{
 		0: "  TOPIC   MEMBER                                      LAG\n" +
 			"  orders  spate-65f86f25-5009-4ae8-b504-0037b6eeff57  7\n" +
-			"  größer  -                                           -\n",
+			"  größer  -                                           \\x1b[2J\\n\n",
 		40: "  TOPIC   MEMBER                     LAG\n" +
 			"  orders  spate-65f86f…b504-0037b6eeff57  7\n",
 	} {
@@ -127,6 +128,7 @@ func TestReadOffsets(t *testing.T) {
 			map[kafka.TopicPartition]int64{at("orders", 0): 7}, "",
 		},
 		{"quotes and spaces", "\"orders\", 0 , 7", map[kafka.TopicPartition]int64{at("orders", 0): 7}, ""},
+		{"a byte order mark", "\ufefforders,0,7\r\n", map[kafka.TopicPartition]int64{at("orders", 0): 7}, ""},
 		{"nothing", "", nil, "it has no lines"},
 		{"other groups only", "other,orders,0,9\n", nil, "no line is for group g; there are some for other"},
 		{"a field too few", "orders,0,1\norders,1\n", nil,
