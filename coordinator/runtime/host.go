@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,18 @@ func (h *Host) PartitionFor(key string) kafka.PartitionIndex {
 	if n == 0 {
 		return -1
 	}
-	return kafka.PartitionIndex((hashOf(key) & 0x7fffffff) % int32(n))
+	return kafka.PartitionIndex(absolute(hashOf(key)) % int32(n))
+}
+
+// absolute is Kafka's Utils.abs: the smallest number, which has no counterpart, becomes 0.
+func absolute(n int32) int32 {
+	switch {
+	case n == math.MinInt32:
+		return 0
+	case n < 0:
+		return -n
+	}
+	return n
 }
 
 // Submit gives a command to the shard of its key.
