@@ -94,15 +94,15 @@ func TestResetTimes(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]time.Duration{
-		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "P1D": 24 * time.Hour, "PT1H30M": 90 * time.Minute,
+		"90s": 90 * time.Second, "2d": 48 * time.Hour, "1h30m": 90 * time.Minute, "P1D": 24 * time.Hour, "PT1H30M": 90 * time.Minute,
 		"P1DT2H3M4.5S": 26*time.Hour + 3*time.Minute + 4500*time.Millisecond, "pt5s": 5 * time.Second, "PT0S": 0,
 	} {
-		if got, err := parseResetDuration(text); err != nil || got != want {
+		if got, err := parseAge(text); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "P", "PT", "P1DT", "-1h", "P-1D", "1d", "P999999999D", "PT9e9H", "P1M"} {
-		if got, err := parseResetDuration(text); err == nil {
+	for _, text := range []string{"", "P", "PT", "P1DT", "-1h", "P-1D", "d", "-1d", "P999999999D", "PT9e9H", "P1M"} {
+		if got, err := parseAge(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
 	}
