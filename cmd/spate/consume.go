@@ -65,7 +65,8 @@ the group's committed offsets are, and commits what it has printed or filtered o
 	f.Int32SliceVarP(&flags.partitions, "partitions", "p", nil, "partitions to read, by commas; none: all")
 	f.StringVarP(&flags.from, "from", "f", "earliest", "where to begin: earliest, latest, an offset, -N for N records "+
 		"before the end,\na time (2006-01-02T15:04:05Z, 2006-01-02, @milliseconds) or how long ago (2h, 7d);\n"+
-		"or by partition, 0:100,1:200, which reads only these;\nwith --group only where the group has no committed offset")
+		"or by partition, 0:100,1:200, which reads only these;\nwith --group only where the group has no "+
+		"committed offset")
 	f.StringVarP(&flags.to, "to", "t", "", "where to stop, in the same words; the record there is not printed any more")
 	f.BoolVarP(&flags.toEnd, "to-end", "e", false, "stop at the end as it is now, instead of waiting for more")
 	f.Int64VarP(&flags.count, "count", "c", 0, "stop after so many printed records; 0: do not")
@@ -221,10 +222,10 @@ func (r *reading) run(ctx context.Context, client *kgo.Client, printed func()) e
 		if err := errors.Join(err, r.out.Flush()); err != nil {
 			return err
 		}
-		printed()
 		if fetches.Empty() && r.bounded {
 			r.stalled(ctx, client)
 		}
+		printed()
 		if fetches.Empty() && !hinted && r.reading() {
 			r.line.say(r.status, "at the end; waiting for more (Ctrl-C ends)")
 			hinted = true

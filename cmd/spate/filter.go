@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,11 +22,14 @@ type filterFlags struct {
 
 // add declares the flags on a command.
 func (f *filterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "only records with this key; may be repeated, and any of them will do")
-	cmd.Flags().StringVar(&f.keyRegex, "key-regex", "", "only records whose key matches; of Go's syntax, ^ and $ anchor")
+	cmd.Flags().StringArrayVar(&f.keys, "key", nil,
+		"only records with this key; may be repeated, and any of them will do")
+	cmd.Flags().StringVar(&f.keyRegex, "key-regex", "",
+		"only records whose key matches; in Go's syntax, ^ and $ anchor")
 	cmd.Flags().StringVar(&f.valueRegex, "value-regex", "", "only records whose value matches")
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil,
-		"only records with this header, name=value, or name whatever its value;\nmay be repeated, and all must be there")
+		"only records with this header, name=value, or name whatever its value;\n"+
+			"may be repeated, and all must be there")
 	cmd.Flags().BoolVar(&f.invert, "invert", false, "only the records that these flags leave out")
 }
 
@@ -77,7 +81,7 @@ func (f *filterFlags) compile() (filter, error) {
 	}
 	c.any = len(c.keys)+len(c.headers) > 0 || c.key != nil || c.value != nil
 	if c.invert && !c.any {
-		return c, fmt.Errorf("--invert turns a filter round: give it one, such as --key")
+		return c, errors.New("--invert turns a filter round: give it one, such as --key")
 	}
 	return c, nil
 }

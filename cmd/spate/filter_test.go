@@ -18,7 +18,8 @@ import (
 // TestFilters asks each filter, and their combinations, of one record.
 func TestFilters(t *testing.T) {
 	r := &kgo.Record{Key: []byte("k1"), Value: []byte("hello world"), Headers: []kgo.RecordHeader{
-		{Key: "trace", Value: []byte("7")}, {Key: "trace", Value: []byte("8")}, {Key: "empty", Value: []byte{}}, {Key: "null"},
+		{Key: "trace", Value: []byte("7")}, {Key: "trace", Value: []byte("8")}, {Key: "empty", Value: []byte{}},
+		{Key: "null"},
 	}}
 	bare := &kgo.Record{}
 	for _, c := range []struct {
@@ -44,7 +45,8 @@ func TestFilters(t *testing.T) {
 		{"a null header is there", filterFlags{headers: []string{"null"}}, true, false},
 		{"all headers", filterFlags{headers: []string{"trace=7", "null"}}, true, false},
 		{"one of two headers is not enough", filterFlags{headers: []string{"trace=7", "none"}}, false, false},
-		{"everything", filterFlags{keys: []string{"k1"}, keyRegex: "1", valueRegex: "h", headers: []string{"trace"}}, true, false},
+		{"everything", filterFlags{keys: []string{"k1"}, keyRegex: "1", valueRegex: "h", headers: []string{"trace"}},
+			true, false},
 		{"one of all is wrong", filterFlags{keys: []string{"k1"}, valueRegex: "x"}, false, false},
 		{"inverted", filterFlags{keys: []string{"k1"}, invert: true}, false, true},
 		{"inverted, one of all is wrong", filterFlags{keys: []string{"k1"}, valueRegex: "x", invert: true}, true, true},
@@ -73,7 +75,8 @@ func FuzzFilter(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &kgo.Record{Key: []byte(k), Value: []byte(v), Headers: []kgo.RecordHeader{{Key: name, Value: []byte(value)}}}
+		r := &kgo.Record{Key: []byte(k), Value: []byte(v),
+			Headers: []kgo.RecordHeader{{Key: name, Value: []byte(value)}}}
 		if straight.takes(r) == inverted.takes(r) {
 			t.Errorf("%q %q %q: both take or leave it", key, regex, header)
 		}
@@ -121,7 +124,8 @@ func FuzzRecordJSON(f *testing.F) {
 			Headers   []pair `json:"headers"`
 			Key       any    `json:"key"`
 			Value     any    `json:"value"`
-		}{topic, 3, 9, "1970-01-01T00:00:01.500Z", []pair{{name, asText(header)}, {"null", nil}}, asText([]byte(key)), asText(value)})
+		}{topic, 3, 9, "1970-01-01T00:00:01.500Z", []pair{{name, asText(header)}, {"null", nil}},
+			asText([]byte(key)), asText(value)})
 		if err != nil || got.String() != want.String() {
 			t.Errorf("got %q, want %q, %v", got.String(), want.String(), err)
 		}

@@ -244,7 +244,7 @@ func (r *reading) resumeText(ctx context.Context) string {
 // stalled looks after a run with an end to which no records come. There may be none any more: offsets at the end of a
 // range can have been compacted away, of which the client says nothing, and a log can have been cut. Else the broker is
 // slow or away, and the client tries again.
-func (r *reading) stalled(ctx context.Context, client *kgo.Client) {
+func (r *reading) stalled(running context.Context, client *kgo.Client) {
 	open := r.openSpans()
 	if len(open) == 0 {
 		return
@@ -255,7 +255,7 @@ func (r *reading) stalled(ctx context.Context, client *kgo.Client) {
 	}
 	slices.Sort(topics)
 	topics = slices.Compact(topics)
-	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	ctx, cancel := context.WithTimeout(running, reachWithin)
 	defer cancel()
 	admin := kadm.NewClient(client)
 	details, err := admin.ListTopics(ctx, topics...)
@@ -264,10 +264,10 @@ func (r *reading) stalled(ctx context.Context, client *kgo.Client) {
 		ends, err = r.listEnds(ctx, admin, topics)
 	}
 	if err != nil {
-		if !r.away && ctx.Err() == nil {
-			r.say("no answer from the cluster (%v); trying again until it comes", whyUnreachable(unwrapShards(err)))
+		if !r.away && running.Err() == nil {
+			r.away = true
+			r.say("no broker answers any more; waiting until one does (Ctrl-C ends)")
 		}
-		r.away = true
 		return
 	}
 	r.away = false
@@ -282,7 +282,7 @@ func (r *reading) stalled(ctx context.Context, client *kgo.Client) {
 		}
 		topic := details[at.Topic]
 		next := r.skipGap(ctx, client, topic, topic.Partitions[int32(at.Partition)], s.next)
-		r.pass(at, min(next, s.end), s.end)
+		r.pass(at, max(s.next, min(next, s.end)), s.end)
 	}
 }
 

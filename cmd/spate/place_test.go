@@ -34,7 +34,8 @@ func TestParsePlace(t *testing.T) {
 	}
 	for _, text := range []string{"", "x", "@", "@-1", "@x", "1.5", "99999999999999999999", "-9223372036854775808",
 		"--1s", "beginning", "1970-13-01", "yesterday", "d", "-"} {
-		if got, err := parsePlace(text, now); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q: must", text)) {
+		got, err := parsePlace(text, now)
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q: must", text)) {
 			t.Errorf("%q: got %v, %v, want an error", text, got, err)
 		}
 	}
@@ -51,8 +52,8 @@ func TestParsePlaces(t *testing.T) {
 		{"latest", places{all: place{kind: atLatest}}, ""},
 		{"2026-01-02T03:04:05Z", places{all: place{atTime, 1767323045000}}, ""},
 		{"0:100", places{by: map[int32]place{0: {atOffset, 100}}}, ""},
-		{"0:100,12:-3,2:latest,3:1s", places{by: map[int32]place{0: {atOffset, 100}, 12: {atLast, 3}, 2: {kind: atLatest},
-			3: {atTime, 9_999_000}}}, ""},
+		{"0:100,12:-3,2:latest,3:1s", places{by: map[int32]place{0: {atOffset, 100}, 12: {atLast, 3},
+			2: {kind: atLatest}, 3: {atTime, 9_999_000}}}, ""},
 		{"1:1970-01-01T00:00:01Z,2:@7", places{by: map[int32]place{1: {atTime, 1000}, 2: {atTime, 7}}}, ""},
 		{"0:1,0:2", places{}, `"0:1,0:2": partition 0 is named twice`},
 		{"0:1,5", places{}, `"0:1,5": "5" must be PARTITION:PLACE, such as 0:100`},
@@ -71,7 +72,8 @@ func TestParsePlaces(t *testing.T) {
 
 // FuzzPlaces: whatever is read is not negative, and what is named is found again.
 func FuzzPlaces(f *testing.F) {
-	for _, text := range []string{"earliest", "0:100,1:-5", "2h", "@5", "1970-01-01T00:00:01Z", "P1DT5S", "3:2026-01-02"} {
+	for _, text := range []string{"earliest", "0:100,1:-5", "2h", "@5", "1970-01-01T00:00:01Z", "P1DT5S",
+		"3:2026-01-02"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

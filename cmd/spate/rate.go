@@ -110,16 +110,15 @@ func (l *rateLine) paint(now time.Time) {
 	if l.painted.IsZero() {
 		l.painted = l.m.began
 	}
-	if l.text != "" && now.Sub(l.painted) < rateEvery {
-		return // what is there is fresh
-	}
-	records := l.m.records.Load()
 	if since := now.Sub(l.painted); since >= rateEvery {
+		records := l.m.records.Load()
 		l.rate = float64(records-l.records) / since.Seconds()
 		l.painted, l.records = now, records
+	} else if l.text != "" || l.painted.Equal(l.m.began) {
+		return // what is there is fresh, or there is nothing to tell yet
 	}
-	l.text = fmt.Sprintf("%s, %s, %.0f records/s%s%s", plural(records, "record"), byteText(l.m.bytes.Load()), l.rate,
-		l.m.matchedText(), l.m.leftText(now))
+	l.text = fmt.Sprintf("%s, %s, %.0f records/s%s%s", plural(l.m.records.Load(), "record"),
+		byteText(l.m.bytes.Load()), l.rate, l.m.matchedText(), l.m.leftText(now))
 	fmt.Fprint(l.out, "\r", l.text, eraseToEnd)
 }
 

@@ -20,7 +20,8 @@ func newVersion() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), builtVersion{version, runtime.Version(), runtime.GOOS, runtime.GOARCH})
+				built := builtVersion{version, runtime.Version(), runtime.GOOS, runtime.GOARCH}
+				return printJSON(cmd.OutOrStdout(), built)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "spate %s %s %s/%s\n",
 				version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
