@@ -128,7 +128,7 @@ func (r *reading) asMember(ctx context.Context) error {
 	}
 	g := &r.flags.group
 	reset := kgo.NewOffset().AtStart()
-	if r.from.kind == fromLatest {
+	if r.from.all.kind == atLatest {
 		reset = kgo.NewOffset().AtEnd()
 	}
 	options := append(r.options(),
@@ -214,7 +214,7 @@ func (r *reading) begin(
 				r.spans[at] = &span{next: committed, end: last.Offset, epoch: -1, marked: true}
 				continue
 			}
-			s, err := b.span(topic, p, r.from)
+			s, _, err := r.span(b, topic, p)
 			if err != nil {
 				return nil, err
 			}
