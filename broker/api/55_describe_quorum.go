@@ -14,6 +14,16 @@ import (
 // metadataTopic is the topic that the metadata log is known as; its only partition is 0.
 const metadataTopic = "__cluster_metadata"
 
+// describeQuorumBlocks tells whether there is much to refuse.
+func describeQuorumBlocks(_ *Context, r kmsg.Request) bool {
+	request := r.(*kmsg.DescribeQuorumRequest)
+	asked := len(request.Topics)
+	for i := range request.Topics {
+		asked += len(request.Topics[i].Partitions)
+	}
+	return asked > inlineMax
+}
+
 func describeQuorum(_ context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.DescribeQuorumRequest)
 	response := request.ResponseKind().(*kmsg.DescribeQuorumResponse)

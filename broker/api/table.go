@@ -48,7 +48,7 @@ var table = []Handler{
 	{Key: 45, Answer: alterPartitionReassignments, Blocks: always},
 	{Key: 46, Answer: listPartitionReassignments, Blocks: listPartitionReassignmentsBlocks},
 	{Key: 47, Ask: offsetDelete, Blocks: offsetDeleteBlocks},
-	{Key: 55, Answer: describeQuorum},
+	{Key: 55, Answer: describeQuorum, Blocks: describeQuorumBlocks},
 	{Key: 60, Answer: describeCluster},
 	{Key: 61, Answer: describeProducers, Blocks: always},
 	{Key: 68, Ask: consumerGroupHeartbeat},
