@@ -14,7 +14,9 @@ import (
 func TestSavedStartsSurviveAPowerCut(t *testing.T) {
 	w := newWorld()
 	l := w.openLog(t, smallConfig())
-	w.mustClient(t, l, batchSpec{value: []byte("one")}, batchSpec{value: []byte("two")}, batchSpec{value: []byte("three")})
+	for _, value := range []string{"one", "two", "three"} {
+		w.mustClient(t, l, batchSpec{value: []byte(value)})
+	}
 	if err := l.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,8 @@ func deleteRecords(_ context.Context, c *Context, r kmsg.Request) (kmsg.Response
 	d := deletion{node: c.Node, offsets: map[kafka.TopicPartition]int64{}, dirs: map[*partition.LogDir]error{}}
 	for i := range request.Topics {
 		for _, p := range request.Topics[i].Partitions { // of a partition that is named twice the last one counts
-			d.add(kafka.TopicPartition{Topic: request.Topics[i].Topic, Partition: kafka.PartitionIndex(p.Partition)}, p.Offset)
+			tp := kafka.TopicPartition{Topic: request.Topics[i].Topic, Partition: kafka.PartitionIndex(p.Partition)}
+			d.add(tp, p.Offset)
 		}
 	}
 	d.run()

@@ -83,7 +83,8 @@ func (c *Context) describeDir(
 		}
 		t := &told.Topics[len(told.Topics)-1]
 		t.Partitions = append(t.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{
-			Partition: int32(tp.Partition), Size: l.Bytes(), OffsetLag: int64(max(l.HighWatermark()-l.LogEndOffset(), 0)),
+			Partition: int32(tp.Partition), Size: l.Bytes(),
+			OffsetLag: int64(max(l.HighWatermark()-l.LogEndOffset(), 0)),
 		})
 	}
 	return nil

@@ -29,7 +29,8 @@ func describeQuorum(_ context.Context, c *Context, r kmsg.Request) (kmsg.Respons
 	response := request.ResponseKind().(*kmsg.DescribeQuorumResponse)
 	response.ErrorMessage = new(string) // empty, not null, as all messages here
 	if !asksForMetadataLog(request) {
-		c.refuseQuorum(request, response, kafka.UnknownTopicOrPartition, "This server does not host this topic-partition.")
+		c.refuseQuorum(request, response, kafka.UnknownTopicOrPartition,
+			"This server does not host this topic-partition.")
 		return response, nil
 	}
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
@@ -37,9 +38,9 @@ func describeQuorum(_ context.Context, c *Context, r kmsg.Request) (kmsg.Respons
 	quorum, err := c.Node.Metadata.Quorum()
 	if err != nil {
 		c.refuseQuorum(request, response, kafka.NotLeaderOrFollower,
-			"For requests intended only for the leader, this error indicates that the broker is not the current leader. "+
-				"For requests intended for any replica, this error indicates that the broker is not a replica of the "+
-				"topic partition.")
+			"For requests intended only for the leader, this error indicates that the broker is not the current "+
+				"leader. For requests intended for any replica, this error indicates that the broker is not a "+
+				"replica of the topic partition.")
 		return response, nil
 	}
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = int32(quorum.Leader), int32(quorum.Epoch), int64(quorum.HighWatermark)

@@ -18,15 +18,18 @@ func TestNewPartitionsAreThereWithTheAnswer(t *testing.T) {
 			s.createTopics("grows", 1)
 		} else {
 			grow := kmsg.NewPtrCreatePartitionsRequest()
-			grow.TimeoutMillis, grow.Topics = 10_000, []kmsg.CreatePartitionsRequestTopic{{Topic: "grows", Count: count}}
+			grow.TimeoutMillis = 10_000
+			grow.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "grows", Count: count}}
 			if r := s.exchange(grow).(*kmsg.CreatePartitionsResponse).Topics[0]; r.ErrorCode != kafka.NoError {
 				t.Fatalf("to %d: error %d", count, r.ErrorCode)
 			}
 		}
 		offsets := kmsg.NewPtrListOffsetsRequest()
 		offsets.Version, offsets.ReplicaID = 7, -1
-		offsets.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "grows",
-			Partitions: []kmsg.ListOffsetsRequestTopicPartition{{Partition: count - 1, CurrentLeaderEpoch: -1, Timestamp: -1}}}}
+		newest := kmsg.ListOffsetsRequestTopicPartition{Partition: count - 1, CurrentLeaderEpoch: -1, Timestamp: -1}
+		offsets.Topics = []kmsg.ListOffsetsRequestTopic{
+			{Topic: "grows", Partitions: []kmsg.ListOffsetsRequestTopicPartition{newest}},
+		}
 		got := s.exchange(offsets).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
 		if got.ErrorCode != kafka.NoError || got.Offset != 0 {
 			t.Fatalf("partition %d: %+v", count-1, got)

@@ -36,8 +36,9 @@ type script struct {
 
 // mask replaces a part of a transcript that may differ.
 type mask struct {
-	what *regexp.Regexp
-	by   string
+	what   *regexp.Regexp
+	by     string
+	change func(string) string // instead of by
 }
 
 const (
@@ -270,6 +271,10 @@ func (s *script) masked() []string {
 	text = pools.ReplaceAllString(text, "THREAD")
 	text = otherGroups.ReplaceAllString(text, "")
 	for _, m := range s.masks {
+		if m.change != nil {
+			text = m.what.ReplaceAllStringFunc(text, m.change)
+			continue
+		}
 		text = m.what.ReplaceAllString(text, m.by)
 	}
 	lines := strings.Split(text, "\n")

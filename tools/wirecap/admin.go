@@ -7,9 +7,8 @@ func (d *driver) fillAdmin(request kmsg.Request) {
 	switch r := request.(type) {
 	case *kmsg.DeleteRecordsRequest:
 		r.TimeoutMillis = 5000
-		r.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{
-			{Partition: 0, Offset: 1}, {Partition: 9, Offset: -1},
-		}}}
+		partitions := []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: 1}, {Partition: 9, Offset: -1}}
+		r.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: partitions}}
 	case *kmsg.AlterConfigsRequest:
 		r.ValidateOnly = true
 		value := "604800000"
