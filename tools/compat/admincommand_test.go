@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -106,12 +107,24 @@ func topicsScript(s *script) {
 	} {
 		s.line(offsetShell, line)
 	}
-	for _, line := range []string{
-		"--delete --topic plain", "--delete --topic set,by-hand", "--delete --topic missing --if-exists", "--list",
-		"--delete --topic records", "--delete --topic with.*", "--list",
-	} {
-		s.line(topicCommand, line)
-	}
+	s.line(topicCommand, "--delete --topic plain")
+	s.line(topicCommand, "--delete --topic set,by-hand")
+	s.line(topicCommand, "--delete --topic missing --if-exists")
+	s.gone("plain", "set", "by-hand")
+	s.line(topicCommand, "--list")
+	s.line(topicCommand, "--delete --topic records")
+	s.line(topicCommand, "--delete --topic with.*")
+	s.gone("records", "with.dot")
+	s.line(topicCommand, "--list")
+}
+
+// gone waits until deleted topics are not listed any more: Kafka answers before.
+func (s *script) gone(topics ...string) {
+	s.t.Helper()
+	s.wait("deleted topics to go", func(ctx context.Context) bool {
+		listed, err := s.admin.ListTopics(ctx)
+		return err == nil && !slices.ContainsFunc(topics, func(name string) bool { return listed.Has(name) })
+	})
 }
 
 // topicConfigsScript is about the configs of topics.
