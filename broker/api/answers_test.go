@@ -48,6 +48,8 @@ func TestAnswersAreThoseOfKafka(t *testing.T) {
 				return s.topic(d)
 			case "records":
 				return s.records(d)
+			case "idempotent":
+				return s.idempotent(d)
 			case "ask":
 				return s.ask(d)
 			}
@@ -249,7 +251,7 @@ func (s *story) records(d *datadriven.TestData) string {
 		request.Topics = []kmsg.ProduceRequestTopic{{Topic: name, Partitions: []kmsg.ProduceRequestTopicPartition{
 			{Partition: partition, Records: batch},
 		}}}
-		p := s.exchange(request).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		p := s.produced(request)
 		fmt.Fprintf(&out, "base offset %d, error %d\n", p.BaseOffset, p.ErrorCode)
 	}
 	return out.String()
@@ -310,6 +312,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 
 // settle waits until what has been created or deleted shows.
 func (s *story) settle(request kmsg.Request, response kmsg.Response) {
+	s.settleGrowth(request, response)
 	there, gone := []string{}, []string{}
 	switch r := response.(type) {
 	case *kmsg.CreateTopicsResponse:
@@ -406,6 +409,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 			}
 		}
 	}
+	steady(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {
 			s.ids[topic.Topic] = topic.TopicID
