@@ -31,8 +31,7 @@ type coordinators struct {
 	settings config.Groups
 	host     *runtime.Host
 
-	following sync.Mutex
-	followed  kafka.Offset // the end of the image whose leaders are followed
+	following sync.Mutex // held while the host is told who leads
 }
 
 func newCoordinators(b *Broker) (*coordinators, error) {
@@ -53,21 +52,18 @@ func newCoordinators(b *Broker) (*coordinators, error) {
 // mergeImages makes one notice of two. What changed from the image before the earlier one is not known then.
 func mergeImages(_, later any) any { return group.NewImage{Image: later.(group.NewImage).Image} }
 
-// start follows the image that there is, and all that come after it.
+// start follows all images that come from now on, and then the one that there is: leading twice is leading once.
 func (c *coordinators) start() {
-	img := c.broker.metadata.Subscribe(c.follow)
+	c.broker.metadata.Subscribe(c.follow)
 	c.following.Lock()
 	defer c.following.Unlock()
-	if img.EndOffset() > c.followed { // else a later one has come already
-		c.lead(img)
-	}
+	c.lead(c.broker.metadata.Image())
 }
 
 // follow brings the coordinators to a new image: on the metadata goroutine, after the replicas have followed it.
 func (c *coordinators) follow(_, next *image.Image, d *image.Delta) {
 	c.following.Lock()
 	defer c.following.Unlock()
-	c.followed = next.EndOffset()
 	isOffsets := func(t *image.Topic) bool { return t.Name == kafka.ConsumerOffsetsTopic }
 	if slices.ContainsFunc(d.TopicsDeleted, isOffsets) {
 		for _, p := range c.host.Led() {
@@ -197,6 +193,19 @@ func (l *coordinatorLog) BatchBytesMax() int {
 	}
 	c := log.Config()
 	return int(min(int64(c.BatchBytesMax), c.SegmentBytes))
+}
+
+// Reserve makes room in the log.
+func (l *coordinatorLog) Reserve(bytes, records int, now kafka.Timestamp) error {
+	log, err := l.lead()
+	if err != nil {
+		return err
+	}
+	err = log.Reserve(bytes, records, now)
+	if vfs.DiskFull(err) {
+		err = fmt.Errorf("%w: %w", runtime.ErrNoRoom, err)
+	}
+	return err
 }
 
 // Append appends with acks=all, whatever the number of those in sync.

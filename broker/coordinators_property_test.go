@@ -185,7 +185,7 @@ func commitOf(offset kafka.Offset) group.OffsetCommit {
 
 // fault has something happen to the log, or time pass.
 func (s *storm) fault() {
-	switch rapid.IntRange(0, 6).Draw(s.T, "fault") {
+	switch rapid.IntRange(0, 7).Draw(s.T, "fault") {
 	case 0, 1:
 		s.log.Commit(kafka.NoOffset)
 	case 2:
@@ -195,9 +195,12 @@ func (s *storm) fault() {
 		s.log.Fail(rapid.IntRange(1, 3).Draw(s.T, "fail"), kafka.KafkaStorageError)
 	case 4, 5:
 		s.log.Fail(0, nil)
+		s.log.Fill(nil)
 		s.clock.Advance(time.Duration(rapid.IntRange(1, 40).Draw(s.T, "seconds")) * time.Second)
 	case 6:
 		s.lead(s.log)
+	case 7:
+		s.log.Fill(runtime.ErrNoRoom)
 	}
 }
 

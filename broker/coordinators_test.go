@@ -20,6 +20,7 @@ import (
 	"spate/internal/metrics"
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/metadata/image"
 )
 
 // oneShard gives groups one coordinator, so that a test knows which.
@@ -158,6 +159,9 @@ func TestAGroupOutlivesItsBroker(t *testing.T) {
 	killed := startNode(t, on(disk.CrashClone(rand.New(rand.NewPCG(1, 1))), "/a"), oneShard())
 	n.restart()
 	for name, n := range map[string]*node{"restarted": n, "killed": killed} {
+		if state := n.coordinators.host.Shards()[0].State; state != runtime.Serving { // before the first client can ask
+			t.Errorf("%s: the coordinator is %s when the broker serves", name, state)
+		}
 		c := n.client()
 		c.findCoordinator("g")
 		c.expectCommitted("g", 7)
@@ -282,13 +286,15 @@ func TestAPowerCutLosesNoCommittedOffset(t *testing.T) {
 }
 
 // Goal: on a full disk commits are refused with an error that clients try again after, nothing that was acknowledged is
-// lost, and all works again once there is room. Method: a disk in memory with a capacity.
+// lost, what is asked is answered and members stay in their group, without a load of the state for each refusal; and
+// all works again once there is room. Method: a disk in memory with a capacity.
 func TestCommitsOnAFullDisk(t *testing.T) {
 	disk := vfs.NewMem()
 	n := startNode(t, on(disk, "/a"), oneShard())
 	n.createTopic("orders", 1)
 	c := n.client()
 	c.findCoordinator("g")
+	member, generation := c.join("members")
 	disk.SetCapacity(disk.UsedBytes() + 10_000)
 	acked, refused := int64(-1), ""
 	for offset := int64(0); refused == ""; offset++ {
@@ -302,18 +308,22 @@ func TestCommitsOnAFullDisk(t *testing.T) {
 	if refused != "NOT_COORDINATOR" || acked < 1 {
 		t.Fatalf("refused with %s after %d", refused, acked)
 	}
-	for range 3 { // each refusal has the state loaded again
-		eventually(t, "the coordinator reads on", func() bool {
-			_, code := c.committed("g", "orders", 0)
-			return code == 0
-		})
+	for range 3 {
 		c.expectCommitted("g", acked)
+		if e := c.heartbeat("members", member, generation); e != "" {
+			t.Fatalf("heartbeat: %s", e)
+		}
 		if e := c.commit("g", "orders", 0, 1<<40); e != "NOT_COORDINATOR" {
 			t.Fatalf("refused with %q", e)
 		}
 	}
+	if loads := n.coordinators.host.Stats().Loads.Load(); loads != 1 {
+		t.Errorf("the state was loaded %d times", loads)
+	}
 	disk.SetCapacity(1 << 30)
-	eventually(t, "commits work", func() bool { return c.commit("g", "orders", 0, acked+1) == "" })
+	if e := c.commit("g", "orders", 0, acked+1); e != "" {
+		t.Errorf("with room again: %s", e)
+	}
 	n.restart()
 	c = n.client()
 	c.findCoordinator("g")
@@ -367,6 +377,24 @@ func TestDeletingTheTopicOfTheGroupsEndsThem(t *testing.T) {
 	c.expectCommitted("g", -1)
 	if e := c.commit("g", "orders", 0, 7); e != "" {
 		t.Error(e)
+	}
+}
+
+// Goal: no change of the metadata while a broker starts makes it forget the partitions that it leads. Method: news that
+// are not about them arrive before the start has looked at who leads.
+func TestNewsDuringTheStartDoNotHideWhoLeads(t *testing.T) {
+	n := startNode(t, with("offsets.topic.num.partitions=3"))
+	n.client().findCoordinator("g")
+	c, err := newCoordinators(n.Broker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.host.Close()
+	img := n.metadata.Image()
+	c.follow(nil, img, &image.Delta{})
+	c.start()
+	if led := c.host.Led(); len(led) != 3 {
+		t.Errorf("led are %v", led)
 	}
 }
 
@@ -428,9 +456,9 @@ func TestACoordinatorWhoseLogIsDamaged(t *testing.T) {
 	c = n.client()
 	c.findCoordinator(groups[0])
 	c.expectCommitted(groups[0], 5)
-	eventually(t, "the other is given up", func() bool {
-		return n.coordinators.host.Shards()[1].State == runtime.Corrupt
-	})
+	if state := n.coordinators.host.Shards()[1].State; state != runtime.Corrupt {
+		t.Errorf("the other is %s", state)
+	}
 	if e := c.commit(groups[1], "orders", 0, 6); e != "COORDINATOR_NOT_AVAILABLE" {
 		t.Errorf("answered %q", e)
 	}

@@ -37,6 +37,7 @@ var steps = []step{
 	{"partitions", (*Broker).loadPartitions, nil},
 	{"registration", (*Broker).register, nil},
 	{"coordinators", (*Broker).startCoordinators, (*Broker).stopCoordinators},
+	{"groups", (*Broker).awaitCoordinators, nil},
 	{"connections", (*Broker).serve, (*Broker).drain},
 }
 
@@ -241,6 +242,22 @@ func (b *Broker) startCoordinators() error {
 
 func (b *Broker) stopCoordinators(context.Context) error {
 	b.coordinators.host.Close()
+	return nil
+}
+
+// coordinatorsWait is how long a start waits for the groups: a second suffices for a million committed offsets.
+const coordinatorsWait = 10 * time.Second
+
+// awaitCoordinators lets the groups be there when the first client asks. Some clients take the answer that they are
+// being loaded for the answer that nothing is committed, and begin at the wrong end of the partition. When it takes
+// very long, the broker serves without them.
+func (b *Broker) awaitCoordinators() error {
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	defer b.env.Clock.AfterFunc(coordinatorsWait, cancel).Stop()
+	if !b.coordinators.host.AwaitLoads(ctx) {
+		b.env.Log.Warn("groups are still being loaded; clients that ask for them are told so")
+	}
 	return nil
 }
 

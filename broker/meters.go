@@ -135,6 +135,7 @@ func (b *Broker) watchCoordinators() {
 	count(metrics.CoordinatorErrors, &stats.Corrupt, "corrupt")
 	count(metrics.CoordinatorErrors, &stats.Unknown, "unknown")
 	count(metrics.CoordinatorErrors, &stats.TooLarge, "too-large")
+	count(metrics.CoordinatorErrors, &stats.NoRoom, "no-room")
 	count(metrics.CoordinatorErrors, &stats.Overflows, "overflow")
 	b.registry.Each(metrics.Coordinators, func(emit func(metrics.Value)) {
 		var states [runtime.Resigned]int

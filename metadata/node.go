@@ -84,6 +84,7 @@ type Node struct {
 	closing sync.Once
 	image   atomic.Pointer[image.Image]
 	failure atomic.Pointer[error]
+	epoch   atomic.Int32 // of the newest leadership; 0 before the first
 	stats   Stats
 
 	mu          sync.Mutex

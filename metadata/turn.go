@@ -93,6 +93,7 @@ func (n *Node) elect(now time.Time) error {
 		return n.fail(fmt.Errorf("node %d did not win the election of a quorum of one", n.options.NodeID))
 	}
 	n.proposed = n.storage.lastIndex()
+	n.epoch.Store(int32(n.storage.epoch()))
 	return nil
 }
 

@@ -222,12 +222,11 @@ func (l *Log) prepareReplica(records []byte) (prepared, error) {
 
 // writeLocked makes p part of the log.
 func (l *Log) writeLocked(p prepared, now kafka.Timestamp) error {
-	if limit := l.config.Load().SegmentBytes; int64(len(p.records)) > limit {
-		return fmt.Errorf("%w: %d bytes in one append, a segment holds %d",
-			kafka.RecordListTooLarge, len(p.records), limit)
+	if err := l.checkSize(len(p.records)); err != nil {
+		return err
 	}
 	active := l.active()
-	if l.mustRollLocked(active, &p, now) {
+	if l.mustRollLocked(active, len(p.records), p.end-1, p.maxTimestamp, now) {
 		base, err := l.rollOffset(&p)
 		if err == nil {
 			err = l.rollLocked(base, now)
@@ -258,6 +257,38 @@ func (l *Log) writeLocked(p prepared, now kafka.Timestamp) error {
 	l.logEnd.store(p.end)
 	l.dir.stats.AppendBytes.Add(int64(len(p.records)))
 	l.dir.stats.AppendBatches.Add(batches)
+	return nil
+}
+
+// checkSize refuses an append that no segment holds.
+func (l *Log) checkSize(bytes int) error {
+	if limit := l.config.Load().SegmentBytes; int64(bytes) > limit {
+		return fmt.Errorf("%w: %d bytes in one append, a segment holds %d", kafka.RecordListTooLarge, bytes, limit)
+	}
+	return nil
+}
+
+// Reserve makes room for an append, at the time now, of a batch of so many bytes and records, which then does not find
+// the disk full. A full disk answers KAFKA_STORAGE_ERROR and changes nothing.
+func (l *Log) Reserve(bytes, records int, now kafka.Timestamp) error {
+	l.append.Lock()
+	defer l.append.Unlock()
+	err := l.usableLocked()
+	if err == nil {
+		err = l.checkSize(bytes)
+	}
+	if err != nil {
+		return err
+	}
+	end := l.logEnd.load()
+	if l.mustRollLocked(l.active(), bytes, end+kafka.Offset(records)-1, now, now) {
+		if err := l.rollLocked(end, now); err != nil {
+			return err
+		}
+	}
+	if err := l.active().Reserve(bytes); err != nil {
+		return l.storageError(err)
+	}
 	return nil
 }
 

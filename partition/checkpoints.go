@@ -2,6 +2,7 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"sync"
@@ -99,6 +100,20 @@ func (d *LogDir) checkpointRecovery() error {
 		return err
 	}
 	return d.replaceCheckpoint(recoveryPointFile, &c.recoveryPoint, recovery)
+}
+
+// SaveStarts records the log start offsets, and the recovery points with them, before it returns. A disk too full for
+// it is KAFKA_STORAGE_ERROR, and the next checkpoint tries again; any other error takes the directory offline.
+func (d *LogDir) SaveStarts() error {
+	if err := d.offline(); err != nil {
+		return err
+	}
+	err := d.checkpointRecovery()
+	d.checkpointed(err)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", kafka.KafkaStorageError, d.path, err)
+	}
+	return nil
 }
 
 // checkpointHighWatermarks writes the high watermarks.

@@ -193,6 +193,15 @@ func (d *LogDir) Stats() *Stats { return &d.stats }
 // FreeBytes is the room left in the directory's file system.
 func (d *LogDir) FreeBytes() (int64, error) { return d.env.FS.FreeBytes(d.path) }
 
+// SpaceBytes is the size of the directory's file system, and the room left in it.
+func (d *LogDir) SpaceBytes() (total, free int64, err error) {
+	if total, err = d.env.FS.TotalBytes(d.path); err != nil {
+		return 0, 0, err
+	}
+	free, err = d.FreeBytes()
+	return total, free, err
+}
+
 // Logs lists the open logs, by topic and partition.
 func (d *LogDir) Logs() []*Log { return slices.Clone(d.list()) }
 

@@ -17,13 +17,13 @@ import (
 // begins at an earlier one.
 const pendingSnapshotsMax = 2
 
-// mustRollLocked says whether p goes to a new segment: the active one is full (bytes, index entries, relative offsets),
-// or the time from its first record to the newest of p is more than segment.ms. An empty one stays: it takes whatever
-// segment.bytes allows now, and a flush may be at it.
-func (l *Log) mustRollLocked(active *segment.Segment, p *prepared, now kafka.Timestamp) bool {
+// mustRollLocked says whether so many bytes, up to the offset last, go to a new segment: the active one is full (bytes,
+// index entries, relative offsets), or the time from its first record to the newest that comes is more than segment.ms.
+// An empty one stays: it takes whatever segment.bytes allows now, and a flush may be at it.
+func (l *Log) mustRollLocked(active *segment.Segment, bytes int, last kafka.Offset, newest, now kafka.Timestamp) bool {
 	c := l.config.Load()
 	active.SetBytesMax(c.SegmentBytes)
-	if active.Full(len(p.records), p.end-1) {
+	if active.Full(bytes, last) {
 		return true
 	}
 	if active.Bytes() == 0 || c.SegmentAge == Forever {
@@ -31,7 +31,7 @@ func (l *Log) mustRollLocked(active *segment.Segment, p *prepared, now kafka.Tim
 	}
 	waited := now - l.rolled
 	if first := active.FirstTimestamp(); first >= 0 {
-		waited = p.maxTimestamp - first
+		waited = newest - first
 	}
 	return int64(waited) > (c.SegmentAge - l.jitter).Milliseconds()
 }

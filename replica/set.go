@@ -62,6 +62,9 @@ func (s *Set) TopicNamed(name string) *Topic { return s.topics.byString(name) }
 // TopicByID finds a topic by its id. It allocates nothing and takes no lock.
 func (s *Set) TopicByID(id kafka.UUID) *Topic { return s.topics.byID(id) }
 
+// Dirs is the log directories that could be opened. The slice is not to be changed.
+func (s *Set) Dirs() []*partition.LogDir { return s.dirs }
+
 // Each calls visit for every replica, in no order.
 func (s *Set) Each(visit func(*Replica)) {
 	s.topics.each(func(t *Topic) {

@@ -61,6 +61,24 @@ func (s *Segment) Append(batches []byte) error {
 	return nil
 }
 
+// Reserve makes room for an append of so many bytes, which then does not find the disk full. A full disk is an error
+// that wraps ENOSPC and changes nothing. Like Append it is for the appender.
+func (s *Segment) Reserve(bytes int) error {
+	b, err := s.writable()
+	if err != nil {
+		return err
+	}
+	start, _ := unpack(b.end.Load())
+	end := start + int64(bytes)
+	switch {
+	case end > s.limit.Load():
+		return fmt.Errorf("reserve %d bytes in %s: %w", bytes, s.name(), ErrFull)
+	case end > b.allocated:
+		return s.allocate(b, start, end)
+	}
+	return nil
+}
+
 // writable is the body with its indexes in memory, or why it takes no writes.
 func (s *Segment) writable() (*body, error) {
 	if err := s.Err(); err != nil {

@@ -54,6 +54,23 @@ func (s *story) coordinate(request kmsg.Request) {
 	}
 }
 
+// empty takes all members out of a group, of either protocol.
+func (s *story) empty(group string) {
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group = 5, group
+	classic := kmsg.NewPtrDescribeGroupsRequest()
+	classic.Groups = []string{group}
+	for _, m := range s.exchange(classic).(*kmsg.DescribeGroupsResponse).Groups[0].Members {
+		leave.Members = append(leave.Members, kmsg.LeaveGroupRequestMember{MemberID: m.MemberID})
+	}
+	consumer := kmsg.NewPtrConsumerGroupDescribeRequest()
+	consumer.Version, consumer.Groups = 1, []string{group}
+	for _, m := range s.exchange(consumer).(*kmsg.ConsumerGroupDescribeResponse).Groups[0].Members {
+		leave.Members = append(leave.Members, kmsg.LeaveGroupRequestMember{MemberID: m.MemberID})
+	}
+	s.exchange(leave)
+}
+
 // isHidden tells whether a topic or a resource is the topic of the groups, unless the story has asked for it.
 func (s *story) isHidden(fields map[string]any) bool {
 	return s.hidesOffsets && (fields["Topic"] == kafka.ConsumerOffsetsTopic ||

@@ -48,6 +48,8 @@ func TestAnswersAreThoseOfKafka(t *testing.T) {
 				return s.topic(d)
 			case "records":
 				return s.records(d)
+			case "idempotent":
+				return s.idempotent(d)
 			case "ask":
 				return s.ask(d)
 			}
@@ -79,7 +81,8 @@ func newStory(t testing.TB, set ...string) *story {
 	}
 	if s.address == "" {
 		stock := []string{
-			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1", "group.initial.rebalance.delay.ms=0",
+			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1",
+			"group.initial.rebalance.delay.ms=0",
 			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
 		}
 		s.address = startBroker(t, append(stock, set...)...)
@@ -103,6 +106,7 @@ func (s *story) deleteGroups() int {
 	list := kmsg.NewPtrListGroupsRequest()
 	deletion := kmsg.NewPtrDeleteGroupsRequest()
 	for _, g := range s.exchange(list).(*kmsg.ListGroupsResponse).Groups {
+		s.empty(g.Group)
 		deletion.Groups = append(deletion.Groups, g.Group)
 	}
 	s.exchange(deletion)
@@ -247,7 +251,7 @@ func (s *story) records(d *datadriven.TestData) string {
 		request.Topics = []kmsg.ProduceRequestTopic{{Topic: name, Partitions: []kmsg.ProduceRequestTopicPartition{
 			{Partition: partition, Records: batch},
 		}}}
-		p := s.exchange(request).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		p := s.produced(request)
 		fmt.Fprintf(&out, "base offset %d, error %d\n", p.BaseOffset, p.ErrorCode)
 	}
 	return out.String()
@@ -308,6 +312,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 
 // settle waits until what has been created or deleted shows.
 func (s *story) settle(request kmsg.Request, response kmsg.Response) {
+	s.settleGrowth(request, response)
 	there, gone := []string{}, []string{}
 	switch r := response.(type) {
 	case *kmsg.CreateTopicsResponse:
@@ -404,6 +409,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 			}
 		}
 	}
+	steady(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {
 			s.ids[topic.Topic] = topic.TopicID

@@ -84,6 +84,27 @@ func TestBlocks(t *testing.T) {
 		{"coordinators of many", wire.KeyFindCoordinator, &kmsg.FindCoordinatorRequest{
 			CoordinatorType: 1, CoordinatorKeys: make([]string, many),
 		}, true},
+		{"deleting records", wire.KeyDeleteRecords, &kmsg.DeleteRecordsRequest{}, true},
+		{"the room on a disk", wire.KeyDescribeLogDirs, &kmsg.DescribeLogDirsRequest{}, true},
+		{"the quorum", wire.KeyDescribeQuorum, &kmsg.DescribeQuorumRequest{}, false},
+		{"much that is no quorum", wire.KeyDescribeQuorum, &kmsg.DescribeQuorumRequest{
+			Topics: make([]kmsg.DescribeQuorumRequestTopic, many),
+		}, true},
+		{"reassignments of a few", wire.KeyListPartitionReassignments, &kmsg.ListPartitionReassignmentsRequest{
+			Topics: make([]kmsg.ListPartitionReassignmentsRequestTopic, 9),
+		}, false},
+		{"reassignments of many", wire.KeyListPartitionReassignments, &kmsg.ListPartitionReassignmentsRequest{
+			Topics: []kmsg.ListPartitionReassignmentsRequestTopic{{Partitions: make([]int32, many)}},
+		}, true},
+		{"a short page", wire.KeyDescribeTopicPartitions, &kmsg.DescribeTopicPartitionsRequest{
+			ResponsePartitionLimit: 100, Topics: make([]kmsg.DescribeTopicPartitionsRequestTopic, 9),
+		}, false},
+		{"a long page", wire.KeyDescribeTopicPartitions, &kmsg.DescribeTopicPartitionsRequest{
+			ResponsePartitionLimit: 2000,
+		}, true},
+		{"a page of many names", wire.KeyDescribeTopicPartitions, &kmsg.DescribeTopicPartitionsRequest{
+			Topics: make([]kmsg.DescribeTopicPartitionsRequestTopic, many),
+		}, true},
 		{"a producer id", wire.KeyInitProducerID, &kmsg.InitProducerIDRequest{}, true},
 	}
 	for _, c := range cases {

@@ -28,7 +28,7 @@ type clientFlags struct {
 // add declares the flags on a command.
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.addBootstrap(cmd)
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	addOutput(cmd, &f.output)
 }
 
 // addBootstrap declares only where to connect to.
@@ -38,12 +38,19 @@ func (f *clientFlags) addBootstrap(cmd *cobra.Command) {
 }
 
 // json reports whether the output is JSON.
-func (f *clientFlags) json() (bool, error) {
-	switch f.output {
-	case "text", "json":
-		return f.output == "json", nil
+func (f *clientFlags) json() (bool, error) { return parseOutput(f.output) }
+
+// addOutput declares how what is found is printed.
+func addOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+}
+
+// parseOutput reports whether --output asks for JSON.
+func parseOutput(output string) (asJSON bool, err error) {
+	if output != "text" && output != "json" {
+		err = usageError{fmt.Errorf("--output %q: must be text or json", output)}
 	}
-	return false, usageError{fmt.Errorf("--output %q: must be text or json", f.output)}
+	return output == "json", err
 }
 
 // connect makes a client and checks that a broker answers.

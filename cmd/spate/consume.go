@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -25,10 +24,12 @@ type consumeFlags struct {
 	clientFlags
 	partitions []int32
 	from       string
+	to         string
 	count      int64
 	toEnd      bool
 	committed  bool
 	quiet      bool
+	filters    filterFlags
 	group      groupFlags
 	printing   printFlags
 }
@@ -38,37 +39,50 @@ func newConsume() *cobra.Command {
 	var flags consumeFlags
 	cmd := &cobra.Command{
 		Use:   "consume TOPIC...",
-		Short: "Print the records of topics, and then those that arrive",
+		Short: "Print the records of topics: all, a range of offsets or time, or those that arrive",
 		Long: `Print the records of topics, and then those that arrive.
 
+With --to or --to-end it reads history: up to that place, or to what is there now, and then it ends. --from and --to
+take the same places. --to is exclusive, so that --from 2026-03-01 --to 2026-03-02 is one day; a time stands for the
+first record at or after it, and for the end where no record is that late.
+
 With --group, the command is a member of a consumer group: it shares the partitions with the other members, goes on where
-the group's committed offsets are, and commits what it has printed, every second and when it ends.`,
+the group's committed offsets are, and commits what it has printed or filtered out, every second and when it ends.`,
 		Example: `  spate consume orders
   spate consume orders --from latest --print timestamp,key
-  spate consume orders --partition 0 --from -10 --to-end --output json
+  spate consume orders --from 2h --to 1h --key customer-17 --output json
+  spate consume orders --from 0:100,1:250 --to 0:200,1:300
+  spate consume orders --partitions 0 --from -10 --to-end
   spate consume orders refunds --group billing
   spate consume orders --group billing --protocol consumer --to-end --quiet`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := flags.group.given(cmd); err != nil {
+				return usageError{err}
+			}
 			return flags.consume(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().Int32SliceVarP(&flags.partitions, "partition", "p", nil, "partitions to read, by commas; none: all")
-	cmd.Flags().
-		StringVarP(&flags.from, "from", "f", "earliest", "where to begin: earliest, latest, an offset, -N for "+
-			"the last N\nof each partition, or a time: 2006-01-02T15:04:05Z, @milliseconds, or -1h;\nwith --group "+
-			"only where "+
-			"the group has no committed offset")
-	cmd.Flags().Int64VarP(&flags.count, "count", "c", 0, "stop after so many records; 0: do not")
-	cmd.Flags().BoolVarP(&flags.toEnd, "to-end", "e", false, "stop at the end, instead of waiting for more")
-	cmd.Flags().
-		BoolVar(&flags.committed, "read-committed", false, "leave out what open and aborted transactions wrote")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print nothing but records and errors")
+	f := cmd.Flags()
+	f.Int32SliceVarP(&flags.partitions, "partitions", "p", nil, "partitions to read, by commas; none: all")
+	f.StringVarP(&flags.from, "from", "f", "earliest", "where to begin: earliest, latest, an offset, -N for N records "+
+		"before the end,\na time (2006-01-02T15:04:05Z, 2006-01-02, @milliseconds) or how long ago (2h, 7d);\n"+
+		"or by partition, 0:100,1:200, which reads only these;\nwith --group only where the group has no "+
+		"committed offset")
+	f.StringVarP(&flags.to, "to", "t", "", "where to stop, in the same words; the record there is not printed any more")
+	f.BoolVarP(&flags.toEnd, "to-end", "e", false, "stop at the end as it is now, instead of waiting for more")
+	f.Int64VarP(&flags.count, "count", "c", 0, "stop after so many printed records; 0: do not")
+	f.BoolVar(&flags.committed, "read-committed", false, "leave out what open and aborted transactions wrote")
+	f.BoolVarP(&flags.quiet, "quiet", "q", false, "print nothing but records and errors")
+	flags.filters.add(cmd)
 	flags.group.add(cmd)
 	flags.printing.add(cmd)
 	return cmd
 }
+
+// outBytes is how much of the output is gathered for one write.
+const outBytes = 256 << 10
 
 // consume reads until the count or the end is reached, or the command is interrupted.
 func (f *consumeFlags) consume(ctx context.Context, topics []string, out, status io.Writer) error {
@@ -80,18 +94,15 @@ func (f *consumeFlags) consume(ctx context.Context, topics []string, out, status
 	if err != nil {
 		return err
 	}
-	from, err := parseStart(f.from, time.Now())
-	if err != nil {
-		return usageError{err}
-	}
-	if err := f.check(topics); err != nil {
-		return usageError{err}
-	}
 	r := &reading{
-		flags: f, topics: topics, from: from, print: show, out: bufio.NewWriterSize(out, 64<<10), status: status,
+		flags: f, topics: topics, print: show, out: bufio.NewWriterSize(out, outBytes), status: status,
 		meter: meter{began: time.Now()}, spans: make(map[kafka.TopicPartition]*span),
 	}
-	r.line.m = &r.meter
+	if err := r.parse(r.meter.began); err != nil {
+		return usageError{err}
+	}
+	r.meter.filters = r.filter.any
+	r.line.m, r.mixed = &r.meter, isTerminal(out)
 	// A layout of the caller's own may leave a line open, which the rate would write over.
 	if !f.quiet && isTerminal(status) && (f.printing.format == "" || !isTerminal(out)) {
 		r.line.out = status
@@ -105,153 +116,82 @@ func (f *consumeFlags) consume(ctx context.Context, topics []string, out, status
 	return errors.Join(err, r.out.Flush())
 }
 
+// parse reads the flags that say which records are printed.
+func (r *reading) parse(now time.Time) (err error) {
+	f := r.flags
+	if r.from, err = parsePlaces(f.from, now); err != nil {
+		return fmt.Errorf("--from %w", err)
+	}
+	r.bounded, r.to = f.toEnd, places{all: place{kind: atLatest}}
+	if f.to != "" {
+		r.bounded = true
+		if r.to, err = parsePlaces(f.to, now); err != nil {
+			return fmt.Errorf("--to %w", err)
+		}
+	}
+	if r.filter, err = f.filters.compile(); err != nil {
+		return err
+	}
+	return f.check(r.topics, r.from, r.to)
+}
+
 // check refuses flags that do not go together.
-func (f *consumeFlags) check(topics []string) error {
+func (f *consumeFlags) check(topics []string, from, to places) error {
 	sorted := slices.Sorted(slices.Values(topics))
 	switch {
 	case len(slices.Compact(sorted)) < len(topics):
 		return errors.New("a topic is named twice")
 	case len(f.partitions) > 0 && len(topics) > 1:
-		return errors.New("--partition needs one topic: each topic has partitions of its own")
+		return errors.New("--partitions needs one topic: each topic has partitions of its own")
 	case len(f.partitions) > 0 && f.group.name != "":
-		return errors.New("--partition and --group exclude each other: a group's coordinator says who reads what")
+		return errors.New("--partitions and --group exclude each other: a group's coordinator says who reads what")
+	case f.toEnd && f.to != "":
+		return errors.New("--to and --to-end exclude each other: --to-end is --to latest")
+	case f.to != "" && f.group.name != "":
+		return errors.New("--to and --group exclude each other: a member stops at the end with --to-end")
+	case f.count < 0:
+		return fmt.Errorf("--count %d: must not be negative", f.count)
+	}
+	if err := f.checkPlaces(topics, from, to); err != nil {
+		return err
 	}
 	return f.group.check()
 }
 
 // reading is the state of one run.
 type reading struct {
-	flags  *consumeFlags
-	topics []string
-	from   start
-	print  printer
-	out    *bufio.Writer
-	status io.Writer
-	meter  meter
-	line   rateLine
+	flags    *consumeFlags
+	topics   []string
+	from, to places
+	bounded  bool // the run ends where its spans do
+	filter   filter
+	print    printer
+	out      *bufio.Writer
+	status   io.Writer
+	mixed    bool // records and status are on one terminal
+	meter    meter
+	line     rateLine
 
 	mu    sync.Mutex                     // a group's callbacks change what follows while the run waits for records
 	spans map[kafka.TopicPartition]*span // what is read; in a group, what is assigned at the moment
 	left  bool                           // the member is on its way out of the group
-	// failing is set while commits fail, so that it is said once.
-	failing bool
+	// failing is set while commits fail, and away while no broker answers a run with an end, so that it is said once.
+	failing, away bool
 }
 
 // span is what is read of one partition.
 type span struct {
-	next, end int64
-	epoch     int32 // the leader epoch of the record before next, or -1
-	marked    bool  // next is part of the next commit
-}
-
-// of names the partition of a record.
-func of(r *kgo.Record) kafka.TopicPartition {
-	return kafka.TopicPartition{Topic: r.Topic, Partition: kafka.PartitionIndex(r.Partition)}
-}
-
-// bounds are the ends of partitions, and the answer to a look-up by time.
-type bounds struct{ starts, ends, times kadm.ListedOffsets }
-
-// listBounds asks where topics begin and end.
-func (r *reading) listBounds(ctx context.Context, admin *kadm.Client, topics []string) (b bounds, err error) {
-	list := admin.ListEndOffsets
-	if r.flags.committed {
-		list = admin.ListCommittedOffsets
-	}
-	if b.starts, err = admin.ListStartOffsets(ctx, topics...); err != nil {
-		return b, unwrapShards(err)
-	}
-	if b.ends, err = list(ctx, topics...); err != nil {
-		return b, unwrapShards(err)
-	}
-	b.times = b.starts
-	if r.from.kind == fromTime {
-		b.times, err = admin.ListOffsetsAfterMilli(ctx, r.from.value, topics...)
-	}
-	return b, unwrapShards(err)
-}
-
-// span is what is to be read of a partition from the beginning that the flags ask for.
-func (b bounds) span(topic string, p int32, from start) (*span, error) {
-	first, _ := b.starts.Lookup(topic, p)
-	last, _ := b.ends.Lookup(topic, p)
-	at, _ := b.times.Lookup(topic, p)
-	if err := errors.Join(first.Err, last.Err, at.Err); err != nil {
-		return nil, fmt.Errorf("partition %d: %w", p, explain(topic, err, ""))
-	}
-	next, err := from.resolve(first.Offset, last.Offset, at.Offset)
-	if err != nil {
-		return nil, fmt.Errorf("partition %d of %s: %w", p, topic, err)
-	}
-	return &span{next: next, end: last.Offset, epoch: -1}, nil
-}
-
-// alone reads without a group.
-func (r *reading) alone(ctx context.Context) error {
-	client, err := r.flags.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	offsets, err := r.resolve(ctx, kadm.NewClient(client))
-	if err != nil {
-		return err
-	}
-	client.Close() // it knows nothing of the partitions; a client that reads is set up with them
-	if r.finished() {
-		return nil
-	}
-	client, err = r.flags.connect(ctx, append(r.options(),
-		kgo.ConsumePartitions(offsets),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // an offset that is gone is an error, never another offset
-	)...)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return r.run(ctx, client, func() {})
-}
-
-// resolve finds out where to begin in each partition.
-func (r *reading) resolve(ctx context.Context, admin *kadm.Client) (map[string]map[int32]kgo.Offset, error) {
-	details, err := admin.ListTopics(ctx, r.topics...)
-	if err != nil {
-		return nil, err
-	}
-	for _, topic := range r.topics {
-		if err := details[topic].Err; err != nil {
-			return nil, explain(topic, err, "")
-		}
-	}
-	b, err := r.listBounds(ctx, admin, r.topics)
-	if err != nil {
-		return nil, err
-	}
-	offsets := make(map[string]map[int32]kgo.Offset)
-	for _, topic := range r.topics {
-		wanted := r.flags.partitions
-		if len(wanted) == 0 {
-			wanted = details[topic].Partitions.Numbers()
-		}
-		offsets[topic] = make(map[int32]kgo.Offset)
-		for _, p := range wanted {
-			if _, ok := details[topic].Partitions[p]; !ok {
-				return nil, fmt.Errorf("topic %s has no partition %d; it has %d", topic, p,
-					len(details[topic].Partitions))
-			}
-			s, err := b.span(topic, p, r.from)
-			if err != nil {
-				return nil, err
-			}
-			r.spans[kafka.TopicPartition{Topic: topic, Partition: kafka.PartitionIndex(p)}] = s
-			offsets[topic][p] = kgo.NewOffset().At(s.next)
-		}
-	}
-	return offsets, nil
+	first, next, end int64 // where it began, the next offset to read, and where it ends if the run does
+	epoch            int32 // the leader epoch of the record before next, or -1
+	marked           bool  // next is part of the next commit
 }
 
 // fetchWait is how long a broker holds a fetch without records back: as long as that of Kafka's own consumers.
 const fetchWait = time.Second / 2
+
+// partitionBytes is the most of one partition in an answer: much more than Kafka's default, since what is read is
+// mostly history, and each round costs a pause.
+const partitionBytes = 8 << 20
 
 // options are those of every client that reads.
 func (r *reading) options() []kgo.Opt {
@@ -259,6 +199,7 @@ func (r *reading) options() []kgo.Opt {
 		kgo.KeepControlRecords(), // they are not printed, but they fill the offsets to the end
 		kgo.KeepRetryableFetchErrors(),
 		kgo.FetchMaxWait(fetchWait), // a client that ends waits for the fetch that is under way
+		kgo.FetchMaxPartitionBytes(partitionBytes),
 	}
 	if r.flags.committed {
 		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
@@ -268,7 +209,7 @@ func (r *reading) options() []kgo.Opt {
 
 // run reads and prints. printed is called when the records of a poll are written out.
 func (r *reading) run(ctx context.Context, client *kgo.Client, printed func()) error {
-	hinted := !isTerminal(r.status) || r.flags.toEnd || r.flags.quiet
+	hinted := !isTerminal(r.status) || r.bounded || r.flags.quiet
 	for !r.finished() {
 		fetches := r.poll(ctx, client)
 		if ctx.Err() != nil {
@@ -277,12 +218,15 @@ func (r *reading) run(ctx context.Context, client *kgo.Client, printed func()) e
 		if err := r.failure(fetches); err != nil {
 			return err
 		}
-		if !fetches.Empty() {
+		if !fetches.Empty() && r.mixed {
 			r.line.erase()
 		}
-		err := r.take(fetches)
+		err := r.take(fetches, client)
 		if err := errors.Join(err, r.out.Flush()); err != nil {
 			return err
+		}
+		if fetches.Empty() && r.bounded {
+			r.stalled(ctx, client)
 		}
 		printed()
 		if fetches.Empty() && !hinted && r.reading() {
@@ -296,18 +240,18 @@ func (r *reading) run(ctx context.Context, client *kgo.Client, printed func()) e
 	return nil
 }
 
-// How long one poll waits: after pollFor without a record, the end has been reached. With --to-end a member may find
-// that it has nothing to wait for at all, and looks more often.
+// How long one poll waits: after pollFor without a record, the end has been reached. With an end to reach, there may
+// be nothing to wait for at all, and the run looks more often.
 const (
-	pollFor      = time.Second
-	pollToEndFor = time.Second / 10
+	pollFor        = time.Second
+	pollBoundedFor = time.Second / 10
 )
 
 // poll waits for records for a while.
 func (r *reading) poll(ctx context.Context, client *kgo.Client) kgo.Fetches {
 	wait := pollFor
-	if r.flags.toEnd {
-		wait = pollToEndFor
+	if r.bounded {
+		wait = pollBoundedFor
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -335,27 +279,55 @@ func (r *reading) failure(fetches kgo.Fetches) error {
 	return nil
 }
 
-// take prints the records of a poll, up to the count and, if asked, the ends.
-func (r *reading) take(fetches kgo.Fetches) error {
+// take prints the records of a poll, up to the count and the ends.
+func (r *reading) take(fetches kgo.Fetches, client *kgo.Client) (err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for records := fetches.RecordIter(); !records.Done() && !r.finishedLocked(); {
-		record := records.Next()
-		s := r.spans[of(record)]
-		if s == nil || r.flags.toEnd && record.Offset >= s.end {
-			continue
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		at := kafka.TopicPartition{Topic: p.Topic, Partition: kafka.PartitionIndex(p.Partition)}
+		s := r.spans[at]
+		if s == nil || err != nil || r.counted() {
+			return
+		}
+		before := s.next
+		err = r.takeSpan(s, p.Records)
+		r.meter.passed.Add(s.next - before)
+		if r.bounded && s.next >= s.end && r.flags.group.name == "" {
+			client.PauseFetchPartitions(map[string][]int32{p.Topic: {p.Partition}})
+		}
+	})
+	return err
+}
+
+// takeSpan prints the records of one partition.
+func (r *reading) takeSpan(s *span, records []*kgo.Record) error {
+	for _, record := range records {
+		if r.bounded && record.Offset >= s.end {
+			// The offsets before it may have been compacted away: the end is reached all the same.
+			s.next, s.marked = max(s.next, s.end), s.marked && s.next >= s.end
+			return nil
 		}
 		s.next, s.epoch, s.marked = record.Offset+1, record.LeaderEpoch, false
 		if record.Attrs.IsControl() {
 			continue
 		}
 		r.meter.count(len(record.Key) + len(record.Value))
+		if !r.filter.takes(record) {
+			continue
+		}
+		r.meter.matched.Add(1)
 		if err := r.print(r.out, record); err != nil {
 			return err
+		}
+		if r.counted() {
+			return nil
 		}
 	}
 	return nil
 }
+
+// counted reports whether as many records were printed as were asked for.
+func (r *reading) counted() bool { return r.flags.count > 0 && r.meter.matched.Load() >= r.flags.count }
 
 // reading reports whether there is anything that records can come from.
 func (r *reading) reading() bool {
@@ -368,15 +340,11 @@ func (r *reading) reading() bool {
 func (r *reading) finished() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.finishedLocked()
-}
-
-func (r *reading) finishedLocked() bool {
-	if r.flags.count > 0 && r.meter.records.Load() >= r.flags.count {
+	if r.counted() {
 		return true
 	}
 	// A member that has nothing yet waits for those that have: the end is that of what it reads itself.
-	if !r.flags.toEnd || r.flags.group.name != "" && len(r.spans) == 0 {
+	if !r.bounded || r.flags.group.name != "" && len(r.spans) == 0 {
 		return false
 	}
 	for _, s := range r.spans {

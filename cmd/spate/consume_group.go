@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,23 @@ func (g *groupFlags) add(cmd *cobra.Command) {
 		"how long the group waits for a member that has died; classic only")
 }
 
+// groupIDMax is the longest group id, in bytes, that the protocol carries. Brokers hang up on a longer one.
+const groupIDMax = math.MaxInt16
+
+// given refuses flags that were written and would not be heeded: an empty name is often a variable that is not set.
+func (g *groupFlags) given(cmd *cobra.Command) error {
+	switch {
+	case cmd.Flags().Changed("group") && g.name == "":
+		return errors.New("--group is empty: name the group, or leave --group out to read without one")
+	case cmd.Flags().Changed("session-timeout") && g.name == "":
+		return errors.New("--session-timeout belongs to --group: name the group")
+	case cmd.Flags().Changed("session-timeout") && g.protocol == "consumer":
+		return errors.New("--session-timeout: with --protocol consumer the broker says it " +
+			"(group.consumer.session.timeout.ms)")
+	}
+	return nil
+}
+
 // check refuses flags that do not go together.
 func (g *groupFlags) check() error {
 	if g.name == "" {
@@ -55,6 +73,9 @@ func (g *groupFlags) check() error {
 			return errors.New("--protocol and --assignor belong to --group: name the group")
 		}
 		return nil
+	}
+	if len(g.name) > groupIDMax {
+		return fmt.Errorf("--group has %d bytes: a group id has at most %d", len(g.name), groupIDMax)
 	}
 	if g.protocol != "classic" && g.protocol != "consumer" {
 		return fmt.Errorf("--protocol %q: must be classic or consumer", g.protocol)
@@ -107,7 +128,7 @@ func (r *reading) asMember(ctx context.Context) error {
 	}
 	g := &r.flags.group
 	reset := kgo.NewOffset().AtStart()
-	if r.from.kind == fromLatest {
+	if r.from.all.kind == atLatest {
 		reset = kgo.NewOffset().AtEnd()
 	}
 	options := append(r.options(),
@@ -193,7 +214,7 @@ func (r *reading) begin(
 				r.spans[at] = &span{next: committed, end: last.Offset, epoch: -1, marked: true}
 				continue
 			}
-			s, err := b.span(topic, p, r.from)
+			s, _, err := r.span(b, topic, p)
 			if err != nil {
 				return nil, err
 			}

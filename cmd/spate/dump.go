@@ -22,12 +22,13 @@ func newDump() *cobra.Command {
   spate dump data/recovery-point-offset-checkpoint`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			if output != "text" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: must be text or json", output)}
+			asJSON, err := parseOutput(output)
+			if err != nil {
+				return err
 			}
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 			for _, path := range paths {
-				if err := dumpPath(out, path, options, output == "json"); err != nil {
+				if err := dumpPath(out, path, options, asJSON); err != nil {
 					out.Flush() // what was read so far; the error that counts is the other
 					return err
 				}

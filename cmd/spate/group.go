@@ -222,6 +222,10 @@ func newGroupDelete() *cobra.Command {
 		Short: "Delete groups without members, with their committed offsets",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			asJSON, err := flags.json()
+			if err != nil {
+				return err
+			}
 			v, err := flags.viewer(cmd.Context())
 			if err != nil {
 				return err
@@ -231,21 +235,23 @@ func newGroupDelete() *cobra.Command {
 			if err != nil {
 				return explainGroup(strings.Join(names, ", "), unwrapShards(err))
 			}
-			var failed []error
+			var outcomes []outcome
 			for _, g := range deleted.Sorted() {
+				o := outcome{Group: g.Group}
 				switch {
 				case g.Err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "deleted group %s\n", g.Group)
+					o = o.ended(true, nil, "deleted group %s", g.Group)
 				case ifExists && errors.Is(g.Err, kerr.GroupIDNotFound):
-					fmt.Fprintf(cmd.OutOrStdout(), "group %s does not exist\n", g.Group)
+					o = o.ended(false, nil, "group %s does not exist", g.Group)
 				default:
-					failed = append(failed, explainGroup(g.Group, g.Err))
+					o = o.ended(false, explainGroup(g.Group, g.Err), "")
 				}
+				outcomes = append(outcomes, o)
 			}
-			return errors.Join(failed...)
+			return report(cmd.OutOrStdout(), outcomes, asJSON)
 		},
 	}
-	flags.addBootstrap(cmd)
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "a group that does not exist is no error")
 	return cmd
 }
@@ -269,6 +275,10 @@ func newGroupDeleteOffsets() *cobra.Command {
 		Example: "  spate group delete-offsets payments --topic orders --topic refunds:0,1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := flags.json()
+			if err != nil {
+				return err
+			}
 			topics, err := parseTopics(topicFlags)
 			if err != nil {
 				return err
@@ -281,17 +291,19 @@ func newGroupDeleteOffsets() *cobra.Command {
 				return err
 			}
 			defer v.client.Close()
-			return deleteOffsets(cmd, v.admin, args[0], topics)
+			return deleteOffsets(cmd, v.admin, args[0], topics, asJSON)
 		},
 	}
-	flags.addBootstrap(cmd)
+	flags.add(cmd)
 	cmd.Flags().
 		StringArrayVarP(&topicFlags, "topic", "t", nil, "topic, or topic:partition,partition; may be repeated")
 	return cmd
 }
 
 // deleteOffsets deletes the offsets of partitions, of those that have one where only a topic is given.
-func deleteOffsets(cmd *cobra.Command, admin *kadm.Client, group string, topics map[string][]int32) error {
+func deleteOffsets(cmd *cobra.Command, admin *kadm.Client, group string, topics map[string][]int32,
+	asJSON bool,
+) error {
 	committed, err := admin.FetchOffsets(cmd.Context(), group)
 	if err != nil {
 		return explainGroup(group, err)
@@ -317,19 +329,24 @@ func deleteOffsets(cmd *cobra.Command, admin *kadm.Client, group string, topics 
 	if err != nil {
 		return explainGroup(group, err)
 	}
-	failed := make(map[string][]string) // partitions by what went wrong
+	failed := make(map[string][]string) // partitions by what went wrong, which is said once
+	var outcomes []outcome
 	for _, t := range wanted.Sorted() {
 		for _, p := range t.Partitions {
 			name := fmt.Sprintf("%s-%d", t.Topic, p)
+			o := outcome{Topic: t.Topic, Partition: &p}
 			if err, _ := deleted.Lookup(t.Topic, p); err != nil {
-				why := explainGroup(group, err).Error()
-				failed[why] = append(failed[why], name)
-				continue
+				o.Error = explainGroup(group, err).Error()
+				failed[o.Error] = append(failed[o.Error], name)
+			} else {
+				o = o.ended(true, nil, "deleted the offset of %s", name)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted the offset of %s\n", name)
+			if o.Done || asJSON {
+				outcomes = append(outcomes, o)
+			}
 		}
 	}
-	var errs []error
+	errs := []error{report(cmd.OutOrStdout(), outcomes, asJSON)}
 	for _, why := range slices.Sorted(maps.Keys(failed)) {
 		errs = append(errs, fmt.Errorf("%s: %s", strings.Join(named(failed[why]), ", "), why))
 	}

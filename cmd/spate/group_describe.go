@@ -168,7 +168,7 @@ func (f *describeFlags) show(out io.Writer, views []*groupView, asJSON bool) err
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
-		fmt.Fprintln(out, g.headline())
+		fmt.Fprintln(out, escaped(g.headline()))
 		t := g.offsetTable()
 		if f.members {
 			t = g.memberTable()
@@ -179,7 +179,7 @@ func (f *describeFlags) show(out io.Writer, views []*groupView, asJSON bool) err
 			}
 		}
 		for _, reason := range g.Reasons {
-			fmt.Fprintf(out, "  ! %s\n", reason)
+			fmt.Fprintf(out, "  ! %s\n", escaped(reason))
 		}
 	}
 	return nil

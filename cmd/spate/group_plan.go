@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -105,26 +106,24 @@ func (r resetRow) change() string {
 	return fmt.Sprintf("%+d", r.New-r.Current)
 }
 
-// parseResetTime reads --to-datetime: with a zone, or without one for UTC, as Kafka's tool takes it.
+// parseResetTime reads --to-datetime.
 func parseResetTime(text string) (int64, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04",
-		"2006-01-02"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UnixMilli(), nil
-		}
+	t, err := parseTime(text)
+	if err != nil {
+		return 0, fmt.Errorf("--to-datetime %w", err)
 	}
-	return 0, fmt.Errorf(
-		"--to-datetime %q: must be like 2006-01-02T15:04:05.000, with Z or +02:00 behind it, or in UTC",
-		text,
-	)
+	return t.UnixMilli(), nil
 }
 
 // isoDuration is the part of ISO 8601 that Kafka's tool takes.
 var isoDuration = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
-// parseResetDuration reads --by-duration: 1h30m, or PT1H30M and P1D as Kafka's tool takes it.
-func parseResetDuration(text string) (time.Duration, error) {
-	wrong := fmt.Errorf("--by-duration %q: must be like 36h, 1h30m, P1D or PT1H30M", text)
+// parseAge reads how long ago something was: 1h30m, 7d, or PT1H30M and P1D as Kafka's tool takes it.
+func parseAge(text string) (time.Duration, error) {
+	wrong := fmt.Errorf("%q: must be like 36h, 1h30m, 7d, P1D or PT1H30M", text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		text = "P" + days + "D"
+	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		parts := isoDuration.FindStringSubmatch(strings.ToUpper(text))
@@ -155,11 +154,17 @@ const durationMax = 100 * 365 * 24 * time.Hour
 // csvRowsMax bounds a file of offsets: more partitions than any cluster has.
 const csvRowsMax = 10_000_000
 
+// byteOrderMark is what spreadsheets write before the first line.
+const byteOrderMark = "\ufeff"
+
 // readOffsets reads a file of --from-file: topic,partition,offset in each line, or group,topic,partition,offset, of
-// which
-// the lines of this group count. Both are what Kafka's tool writes.
+// which the lines of this group count. Both are what Kafka's tool writes.
 func readOffsets(in io.Reader, group string) (map[kafka.TopicPartition]int64, error) {
-	reader := csv.NewReader(in)
+	buffered := bufio.NewReader(in)
+	if mark, _ := buffered.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = buffered.Discard(len(mark)) // of what has been read already: cannot fail
+	}
+	reader := csv.NewReader(buffered)
 	reader.FieldsPerRecord = -1
 	reader.TrimLeadingSpace = true
 	offsets := make(map[kafka.TopicPartition]int64)

@@ -62,8 +62,8 @@ first record or its end. A group that does not exist is made by --execute.`,
 	f.Int64Var(&flags.shift, "shift-by", 0, "by so many records, forward or, with a minus, back")
 	f.StringVar(&flags.datetime, "to-datetime", "", "to the first record at or after a time: 2006-01-02T15:04:05Z, "+
 		"without\na zone in UTC")
-	f.StringVar(&flags.duration, "by-duration", "", "to the first record that is at most this old: 36h, or as Kafka's "+
-		"tool\ntakes it, P1DT12H")
+	f.StringVar(&flags.duration, "by-duration", "", "to the first record that is at most this old: 36h, 7d, or as "+
+		"Kafka's\ntool takes it, P1DT12H")
 	f.StringVar(&flags.file, "from-file", "", "to the offsets of a CSV file, or of - for standard input:\n"+
 		"topic,partition,offset or group,topic,partition,offset")
 	f.BoolVar(&flags.execute, "execute", false, "do it; without, only show what would be done")
@@ -104,8 +104,11 @@ func (f *resetFlags) target(cmd *cobra.Command, group string, now time.Time) (re
 		ms, err := parseResetTime(f.datetime)
 		return resetTarget{kind: toTime, value: ms}, err
 	case "by-duration":
-		d, err := parseResetDuration(f.duration)
-		return resetTarget{kind: toTime, value: now.Add(-d).UnixMilli()}, err
+		d, err := parseAge(f.duration)
+		if err != nil {
+			return resetTarget{}, fmt.Errorf("--by-duration %w", err)
+		}
+		return resetTarget{kind: toTime, value: now.Add(-d).UnixMilli()}, nil
 	}
 	return f.fileTarget(cmd.InOrStdin(), group)
 }

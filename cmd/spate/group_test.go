@@ -15,15 +15,16 @@ import (
 	"spate/kafka"
 )
 
-// TestTable: columns line up, empty cells are dashes, and only a terminal cuts cells, those that may be cut first.
+// TestTable: columns line up, empty cells are dashes, control characters are escaped, and only a terminal cuts cells,
+// those that may be cut first.
 func TestTable(t *testing.T) {
 	all := table{indent: "  ", header: []string{"TOPIC", "MEMBER", "LAG"}, shrinks: []int{1, 0}}
 	all.add("orders", "spate-65f86f25-5009-4ae8-b504-0037b6eeff57", "7")
-	all.add("größer", "", "")
+	all.add("größer", "", "\x1b[2J\n")
 	for width, want := range map[int]string{
 		0: "  TOPIC   MEMBER                                      LAG\n" +
 			"  orders  spate-65f86f25-5009-4ae8-b504-0037b6eeff57  7\n" +
-			"  größer  -                                           -\n",
+			"  größer  -                                           \\x1b[2J\\n\n",
 		40: "  TOPIC   MEMBER                     LAG\n" +
 			"  orders  spate-65f86f…b504-0037b6eeff57  7\n",
 	} {
@@ -94,15 +95,16 @@ func TestResetTimes(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]time.Duration{
-		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "P1D": 24 * time.Hour, "PT1H30M": 90 * time.Minute,
+		"90s": 90 * time.Second, "2d": 48 * time.Hour,
+		"1h30m": 90 * time.Minute, "P1D": 24 * time.Hour, "PT1H30M": 90 * time.Minute,
 		"P1DT2H3M4.5S": 26*time.Hour + 3*time.Minute + 4500*time.Millisecond, "pt5s": 5 * time.Second, "PT0S": 0,
 	} {
-		if got, err := parseResetDuration(text); err != nil || got != want {
+		if got, err := parseAge(text); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "P", "PT", "P1DT", "-1h", "P-1D", "1d", "P999999999D", "PT9e9H", "P1M"} {
-		if got, err := parseResetDuration(text); err == nil {
+	for _, text := range []string{"", "P", "PT", "P1DT", "-1h", "P-1D", "d", "-1d", "P999999999D", "PT9e9H", "P1M"} {
+		if got, err := parseAge(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
 	}
@@ -127,6 +129,7 @@ func TestReadOffsets(t *testing.T) {
 			map[kafka.TopicPartition]int64{at("orders", 0): 7}, "",
 		},
 		{"quotes and spaces", "\"orders\", 0 , 7", map[kafka.TopicPartition]int64{at("orders", 0): 7}, ""},
+		{"a byte order mark", "\ufefforders,0,7\r\n", map[kafka.TopicPartition]int64{at("orders", 0): 7}, ""},
 		{"nothing", "", nil, "it has no lines"},
 		{"other groups only", "other,orders,0,9\n", nil, "no line is for group g; there are some for other"},
 		{"a field too few", "orders,0,1\norders,1\n", nil,
@@ -298,8 +301,8 @@ func TestGroupFlags(t *testing.T) {
 		"a -g g --assignor uniform":                `--assignor "uniform": with --protocol classic it must be of cooperative-sticky, range, roundrobin, sticky`,
 		"a -g g --protocol consumer --assignor no": `--assignor "no": with --protocol consumer it must be of range, uniform`,
 		"a a":      "a topic is named twice",
-		"a b -p 1": "--partition needs one topic: each topic has partitions of its own",
-		"a -g g -p 1": "--partition and --group exclude each other: a group's coordinator says who " +
+		"a b -p 1": "--partitions needs one topic: each topic has partitions of its own",
+		"a -g g -p 1": "--partitions and --group exclude each other: a group's coordinator says who " +
 			"reads what",
 	} {
 		r := spate(t, "", append([]string{"consume"}, strings.Fields(args)...)...)
@@ -349,13 +352,14 @@ func TestRateLine(t *testing.T) {
 	for range 300 {
 		m.count(10)
 	}
-	line.paint(began.Add(1100 * time.Millisecond)) // too early for a new rate
+	line.paint(began.Add(1100 * time.Millisecond)) // what is there is fresh
 	line.say(&out, "assigned: %s", "orders:0")
+	line.paint(began.Add(1200 * time.Millisecond)) // too early for a new rate
 	line.paint(began.Add(3 * time.Second))
 	line.erase()
 	line.erase()
-	want := "\r100 records, 1000 bytes, 100 records/s\x1b[K\r400 records, 3.9 KiB, 100 records/s\x1b[K" +
-		"\r\x1b[Kassigned: orders:0\n\r400 records, 3.9 KiB, 150 records/s\x1b[K\r\x1b[K"
+	want := "\r100 records, 1000 bytes, 100 records/s\x1b[K\r\x1b[Kassigned: orders:0\n" +
+		"\r400 records, 3.9 KiB, 100 records/s\x1b[K\r400 records, 3.9 KiB, 150 records/s\x1b[K\r\x1b[K"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}

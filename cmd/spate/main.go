@@ -88,7 +88,35 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 	})
 	root.AddCommand(newBroker(began), newTopic(), newGroup(), newProduce(), newConsume(),
 		newDump(), newVerify(), newAdopt(), newVersion())
+	explainArguments(root)
 	return root
+}
+
+// explainArguments makes the commands below one say how they are used when their arguments are wrong.
+func explainArguments(parent *cobra.Command) {
+	for _, cmd := range parent.Commands() {
+		if cmd.HasSubCommands() { // left alone, cobra prints the help for a wrong subcommand, and calls that a success
+			cmd.DisableFlagsInUseLine = true
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return fmt.Errorf(`unknown command %q for %q; "%s --help" lists the commands`, args[0],
+						cmd.CommandPath(), cmd.CommandPath())
+				}
+				return nil
+			}
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			explainArguments(cmd)
+			continue
+		}
+		if check := cmd.Args; check != nil {
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+				}
+				return nil
+			}
+		}
+	}
 }
 
 // isTerminal reports whether a stream is a terminal, where a person reads along.

@@ -13,6 +13,11 @@ type meter struct {
 	began   time.Time
 	records atomic.Int64
 	bytes   atomic.Int64 // of keys and values
+	matched atomic.Int64 // of them, what a filter took
+	// filters is set before anything is counted: what matched is worth a word.
+	filters bool
+	// total is how many offsets there are to pass, of a run that knows its end; 0: it does not. passed are behind it.
+	total, passed atomic.Int64
 }
 
 // count adds a record of so many bytes.
@@ -25,7 +30,37 @@ func (m *meter) count(bytes int) {
 func (m *meter) summary() string {
 	records, bytes := m.records.Load(), m.bytes.Load()
 	rate := float64(records) / max(time.Since(m.began).Seconds(), 1e-6)
-	return fmt.Sprintf("%s, %s, %.0f records/s", plural(records, "record"), byteText(bytes), rate)
+	return fmt.Sprintf("%s, %s, %.0f records/s%s", plural(records, "record"), byteText(bytes), rate, m.matchedText())
+}
+
+// matchedText says how many records matched, where that is a question.
+func (m *meter) matchedText() string {
+	if !m.filters {
+		return ""
+	}
+	return fmt.Sprintf(", %d matched", m.matched.Load())
+}
+
+// leftText says how much of a run with an end is behind it, and how long the rest takes at the pace so far.
+func (m *meter) leftText(now time.Time) string {
+	total, passed := m.total.Load(), m.passed.Load()
+	if total <= 0 || passed <= 0 {
+		return ""
+	}
+	rest := now.Sub(m.began).Seconds() / float64(passed) * float64(max(0, total-passed))
+	return fmt.Sprintf(", %d%%, %s left", min(100, passed*100/total), shortDuration(rest))
+}
+
+// shortDuration is a number of seconds for people.
+func shortDuration(seconds float64) string {
+	d := time.Duration(min(seconds, 1e6) * float64(time.Second)).Round(time.Second)
+	switch {
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%ds", int(d.Seconds()))
 }
 
 // rateEvery is how often the rate is shown anew: often enough to look alive, rarely enough to be read.
@@ -75,12 +110,15 @@ func (l *rateLine) paint(now time.Time) {
 	if l.painted.IsZero() {
 		l.painted = l.m.began
 	}
-	records := l.m.records.Load()
 	if since := now.Sub(l.painted); since >= rateEvery {
+		records := l.m.records.Load()
 		l.rate = float64(records-l.records) / since.Seconds()
 		l.painted, l.records = now, records
+	} else if l.text != "" || l.painted.Equal(l.m.began) {
+		return // what is there is fresh, or there is nothing to tell yet
 	}
-	l.text = fmt.Sprintf("%s, %s, %.0f records/s", plural(records, "record"), byteText(l.m.bytes.Load()), l.rate)
+	l.text = fmt.Sprintf("%s, %s, %.0f records/s%s%s", plural(l.m.records.Load(), "record"),
+		byteText(l.m.bytes.Load()), l.rate, l.m.matchedText(), l.m.leftText(now))
 	fmt.Fprint(l.out, "\r", l.text, eraseToEnd)
 }
 
@@ -105,5 +143,5 @@ func byteText(n int64) string {
 	case n >= 1<<10:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return plural(n, "byte")
 }

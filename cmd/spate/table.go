@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -25,11 +28,26 @@ const shrunkMin = 12
 // add adds a row; empty cells are shown as a dash, so that columns can be counted.
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
-		if cell == "" {
-			cells[i] = "-"
-		}
+		cells[i] = cmp.Or(escaped(cell), "-")
 	}
 	t.rows = append(t.rows, cells)
+}
+
+// escaped replaces what is not to be printed as it is, such as line ends and the sequences that control terminals: any
+// client may choose the name of a group, and its own.
+func escaped(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return text
+	}
+	var safe strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			safe.WriteRune(r)
+		} else {
+			safe.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return safe.String()
 }
 
 // print writes the table for a width in characters; 0 is without bound.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -38,6 +37,10 @@ func newTopicCreate() *cobra.Command {
 		Example: "  spate topic create orders --partitions 3 --config retention.ms=3600000",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			asJSON, err := flags.json()
+			if err != nil {
+				return err
+			}
 			pairs, err := parseConfigs(configs)
 			if err != nil {
 				return err
@@ -51,7 +54,7 @@ func newTopicCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return reportCreated(cmd.OutOrStdout(), created, ifNotExists)
+			return report(cmd.OutOrStdout(), createdOutcomes(created, ifNotExists), asJSON)
 		},
 	}
 	flags.add(cmd)
@@ -75,20 +78,24 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 	return configs, nil
 }
 
-// reportCreated prints what was created and gives the errors of the rest.
-func reportCreated(w io.Writer, topics kadm.CreateTopicResponses, ifNotExists bool) error {
-	var failed []error
+// createdOutcomes says what became of each topic.
+func createdOutcomes(topics kadm.CreateTopicResponses, ifNotExists bool) []outcome {
+	var outcomes []outcome
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
-		switch t := topics[name]; {
+		t := topics[name]
+		o := outcome{Topic: t.Topic}
+		switch {
 		case t.Err == nil:
-			fmt.Fprintf(w, "created topic %s with %s\n", t.Topic, plural(int64(t.NumPartitions), "partition"))
+			o.Partitions = &t.NumPartitions
+			o = o.ended(true, nil, "created topic %s with %s", t.Topic, plural(int64(t.NumPartitions), "partition"))
 		case ifNotExists && errors.Is(t.Err, kerr.TopicAlreadyExists):
-			fmt.Fprintf(w, "topic %s exists already\n", t.Topic)
+			o = o.ended(false, nil, "topic %s exists already", t.Topic)
 		default:
-			failed = append(failed, explain(t.Topic, t.Err, t.ErrMessage))
+			o = o.ended(false, explain(t.Topic, t.Err, t.ErrMessage), "")
 		}
+		outcomes = append(outcomes, o)
 	}
-	return errors.Join(failed...)
+	return outcomes
 }
 
 // newTopicDelete is "spate topic delete".
@@ -100,6 +107,10 @@ func newTopicDelete() *cobra.Command {
 		Short: "Delete topics and all their records",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			asJSON, err := flags.json()
+			if err != nil {
+				return err
+			}
 			client, err := flags.connect(cmd.Context())
 			if err != nil {
 				return err
@@ -109,18 +120,21 @@ func newTopicDelete() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var failed []error
+			var outcomes []outcome
 			for _, name := range slices.Sorted(maps.Keys(deleted)) {
-				switch t := deleted[name]; {
+				t := deleted[name]
+				o := outcome{Topic: t.Topic}
+				switch {
 				case t.Err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "deleted topic %s\n", t.Topic)
+					o = o.ended(true, nil, "deleted topic %s", t.Topic)
 				case ifExists && errors.Is(t.Err, kerr.UnknownTopicOrPartition):
-					fmt.Fprintf(cmd.OutOrStdout(), "topic %s does not exist\n", t.Topic)
+					o = o.ended(false, nil, "topic %s does not exist", t.Topic)
 				default:
-					failed = append(failed, explain(t.Topic, t.Err, t.ErrMessage))
+					o = o.ended(false, explain(t.Topic, t.Err, t.ErrMessage), "")
 				}
+				outcomes = append(outcomes, o)
 			}
-			return errors.Join(failed...)
+			return report(cmd.OutOrStdout(), outcomes, asJSON)
 		},
 	}
 	flags.add(cmd)
@@ -130,7 +144,7 @@ func newTopicDelete() *cobra.Command {
 
 // topicRow is one topic as list prints it.
 type topicRow struct {
-	Name        string `json:"name"`
+	Name        string `json:"topic"`
 	ID          string `json:"id"`
 	Partitions  int    `json:"partitions"`
 	Replication int    `json:"replicationFactor"`
@@ -174,12 +188,11 @@ func newTopicList() *cobra.Command {
 				fmt.Fprintln(cmd.ErrOrStderr(), `no topics yet; "spate topic create NAME" makes one`)
 				return nil
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "TOPIC\tPARTITIONS\tREPLICAS\tID")
+			t := table{header: []string{"TOPIC", "PARTITIONS", "REPLICAS", "ID"}, shrinks: []int{0}}
 			for _, r := range rows {
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", r.Name, r.Partitions, r.Replication, r.ID)
+				t.add(r.Name, fmt.Sprint(r.Partitions), fmt.Sprint(r.Replication), r.ID)
 			}
-			return w.Flush()
+			return t.print(cmd.OutOrStdout(), widthOf(cmd.OutOrStdout()))
 		},
 	}
 	flags.add(cmd)
@@ -200,8 +213,8 @@ type partitionRow struct {
 	LeaderEpoch int32   `json:"leaderEpoch"`
 	Replicas    []int32 `json:"replicas"`
 	ISR         []int32 `json:"isr"`
-	Start       int64   `json:"startOffset"`
-	End         int64   `json:"endOffset"`
+	Start       int64   `json:"start"`
+	End         int64   `json:"end"`
 }
 
 // newTopicDescribe is "spate topic describe".
@@ -309,13 +322,15 @@ func (d topicDescription) print(out io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(d.Configs)) {
 		fmt.Fprintf(out, "  config %s=%s\n", name, d.Configs[name])
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  PARTITION\tLEADER\tEPOCH\tREPLICAS\tISR\tSTART\tEND")
-	for _, p := range d.Parts {
-		fmt.Fprintf(w, "  %d\t%s\t%d\t%s\t%s\t%s\t%s\n", p.Partition, orNone(int64(p.Leader)), p.LeaderEpoch,
-			joinIDs(p.Replicas), joinIDs(p.ISR), orNone(p.Start), orNone(p.End))
+	t := table{
+		indent: "  ", header: []string{"PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END"},
+		shrinks: []int{3, 4},
 	}
-	return w.Flush()
+	for _, p := range d.Parts {
+		t.add(fmt.Sprint(p.Partition), orNone(int64(p.Leader)), fmt.Sprint(p.LeaderEpoch), joinIDs(p.Replicas),
+			joinIDs(p.ISR), orNone(p.Start), orNone(p.End))
+	}
+	return t.print(out, widthOf(out))
 }
 
 // orNone is a number, or a dash for -1.

@@ -18,49 +18,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestParseStart reads every form of --from.
-func TestParseStart(t *testing.T) {
-	now := time.UnixMilli(10_000_000)
-	for text, want := range map[string]start{
-		"earliest":             {fromEarliest, 0},
-		"beginning":            {fromEarliest, 0},
-		"latest":               {fromLatest, 0},
-		"end":                  {fromLatest, 0},
-		"0":                    {fromOffset, 0},
-		"17":                   {fromOffset, 17},
-		"-17":                  {fromLast, 17},
-		"@5":                   {fromTime, 5},
-		"-1s":                  {fromTime, 9_999_000},
-		"1970-01-01T00:00:01Z": {fromTime, 1000},
-	} {
-		if got, err := parseStart(text, now); err != nil || got != want {
-			t.Errorf("%s: got %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "x", "@", "@-1", "@x", "1s", "1.5", "99999999999999999999", "2006-01-02"} {
-		if got, err := parseStart(text, now); err == nil {
-			t.Errorf("%q: got %v, want an error", text, got)
-		}
-	}
-}
-
-// TestResolve finds the offset in a partition that holds 5 to 10.
-func TestResolve(t *testing.T) {
-	for _, c := range []struct {
-		from start
-		want int64
-		fail bool
-	}{
-		{start{fromEarliest, 0}, 5, false}, {start{fromLatest, 0}, 10, false}, {start{fromTime, 3}, 7, false},
-		{start{fromLast, 2}, 8, false}, {start{fromLast, 9}, 5, false}, {start{fromOffset, 5}, 5, false},
-		{start{fromOffset, 10}, 10, false}, {start{fromOffset, 4}, 0, true}, {start{fromOffset, 11}, 0, true},
-	} {
-		if got, err := c.from.resolve(5, 10, 7); got != c.want || (err != nil) != c.fail {
-			t.Errorf("%v: got %d, %v", c.from, got, err)
-		}
-	}
-}
-
 // TestLineReader makes records of lines.
 func TestLineReader(t *testing.T) {
 	read := func(text, separator, null string) []string {
@@ -175,7 +132,7 @@ func TestPrinters(t *testing.T) {
 		{printFlags{separator: "|", null: "-", fields: printable}, false,
 			"t|1|2|1970-01-01T00:00:01.500Z|a:b,c:-|<k>|\xff\n"},
 		{printFlags{format: `%o:%k\n`}, false, "2:<k>\n"},
-		{printFlags{}, true, `{"topic":"t","partition":1,"offset":2,"timestamp":"1970-01-01T00:00:01.5Z",` +
+		{printFlags{}, true, `{"topic":"t","partition":1,"offset":2,"timestamp":"1970-01-01T00:00:01.500Z",` +
 			`"headers":[{"key":"a","value":"b"},{"key":"c","value":null}],"key":"<k>","value":{"base64":"/w=="}}` +
 			"\n"},
 	} {

@@ -23,14 +23,15 @@ Notes are no damage: such as the torn end of a log after a crash, which the next
 		Example: "  spate verify data\n  spate verify data/orders-0",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			if output != "text" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: must be text or json", output)}
+			asJSON, err := parseOutput(output)
+			if err != nil {
+				return err
 			}
 			report, err := storage.Verify(paths)
 			if err != nil {
 				return err
 			}
-			if output == "json" {
+			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), report)
 			} else {
 				err = printReport(cmd.OutOrStdout(), report)
@@ -41,7 +42,7 @@ Notes are no damage: such as the torn end of a log after a crash, which the next
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

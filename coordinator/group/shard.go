@@ -10,6 +10,7 @@
 package group
 
 import (
+	"errors"
 	"time"
 
 	"spate/coordinator"
@@ -199,11 +200,12 @@ func (s *Shard) downgraded(now time.Time, key coordinator.TimerKey) coordinator.
 	return out
 }
 
-// Refused takes back what a group meant to happen with records that do not fit into a batch.
-func (s *Shard) Refused(now time.Time, records []coordinator.Record) coordinator.Outcome {
+// Refused takes back what a group meant to happen with records that do not fit into a batch, or on the disk.
+func (s *Shard) Refused(now time.Time, records []coordinator.Record, why error) coordinator.Outcome {
 	var out coordinator.Outcome
+	tooLarge := errors.Is(why, kafka.RecordListTooLarge)
 	if s.sweeps.isTurn {
-		s.sweeps.retry(&out, now)
+		s.sweeps.retry(&out, now, tooLarge)
 		return out
 	}
 	id, ok := groupOf(records)
@@ -211,7 +213,7 @@ func (s *Shard) Refused(now time.Time, records []coordinator.Record) coordinator
 		return out
 	}
 	if g := s.classic[id]; g != nil {
-		out = g.Refused(now)
+		out = g.Refused(now, !tooLarge)
 	}
 	if s.fired.Kind > timerClassicLast {
 		out.SetTimer(s.fired, now.Add(retryInterval)) // nothing else would come back to it

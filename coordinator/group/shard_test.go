@@ -129,12 +129,13 @@ func TestRecordsThatDoNotFit(t *testing.T) {
 	if len(out.Records) != 1 {
 		t.Fatalf("%+v", out)
 	}
-	again := w.shard.Refused(w.now, out.Records)
+	again := w.shard.Refused(w.now, out.Records, kafka.RecordListTooLarge)
 	if state := w.shard.classic["g"].State(); state == classic.Stable {
 		t.Errorf("the group is %v after %+v", state, again)
 	}
 	// An offset that does not fit has left nothing behind.
-	if out := w.shard.Refused(w.now, []coordinator.Record{&record.OffsetCommit{Group: "g"}}); len(out.Records) > 0 {
+	lost := []coordinator.Record{&record.OffsetCommit{Group: "g"}}
+	if out := w.shard.Refused(w.now, lost, kafka.RecordListTooLarge); len(out.Records) > 0 {
 		t.Errorf("%+v", out)
 	}
 }
@@ -174,6 +175,29 @@ func TestOffsetsOfTransactions(t *testing.T) {
 	w.shard.ApplyMarker(3, 0, true)
 	if got := fetched(); got.Err != nil || got.Offset != 5 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAFullDiskDelaysASweep deletes a topic while nothing can be written: the offsets go when there is room again, none
+// of them is passed over, and no time is spent on trying in between.
+func TestAFullDiskDelaysASweep(t *testing.T) {
+	w := newWorld()
+	w.topic("a", 1)
+	for _, group := range []string{"g", "h", "i"} {
+		w.submit("", group, OffsetCommit{Generation: -1, Commit: offsets.Commit{RetentionMs: -1,
+			Topics: []offsets.CommitTopic{{Topic: "a", TopicID: w.img.Topic("a").ID,
+				Partitions: []offsets.CommitPartition{{Offset: 5}}}}}})
+	}
+	w.diskFull = true
+	w.drop("a", true)
+	w.advance(20 * time.Second)
+	if n := w.shard.offsets.Count(); n != 3 {
+		t.Fatalf("%d offsets", n)
+	}
+	w.diskFull = false
+	w.advance(time.Second)
+	if n, most := w.shard.offsets.Count(), w.shard.sweeps.recordsMax; n != 0 || most != sweepRecordsMax {
+		t.Errorf("%d offsets are left, %d are deleted at a time", n, most)
 	}
 }
 

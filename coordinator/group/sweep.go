@@ -30,11 +30,15 @@ type sweeps struct {
 	before     []string // the groups that were left before this turn
 }
 
-// retry takes the last turn back, because its records did not fit into a batch, and goes on with fewer at a time.
-func (w *sweeps) retry(out *coordinator.Outcome, now time.Time) {
-	if w.recordsMax > 1 {
+// retry takes the last turn back, because its records could not be written. If they were too large, it goes on with
+// fewer at a time; else later.
+func (w *sweeps) retry(out *coordinator.Outcome, now time.Time, tooLarge bool) {
+	switch {
+	case !tooLarge:
+		now = now.Add(retryInterval)
+	case w.recordsMax > 1:
 		w.recordsMax /= 2
-	} else {
+	default:
 		w.before = w.before[1:] // nothing of this group can be deleted
 	}
 	w.queue[0].groups = w.before

@@ -107,8 +107,11 @@ func (m *machine) Decide(_ time.Time, to coordinator.Token, cmd any) (o coordina
 	return o
 }
 
-func (m *machine) Fired(_ time.Time, key coordinator.TimerKey) (o coordinator.Outcome) {
+func (m *machine) Fired(now time.Time, key coordinator.TimerKey) (o coordinator.Outcome) {
 	m.notes = append(m.notes, "fired "+key.Group)
+	if left, again := strings.CutPrefix(key.Group, "again "); again && left != "" {
+		o.SetTimer(coordinator.TimerKey{Kind: 1, Group: "again " + left[1:]}, now)
+	}
 	o.Write(entry{key: key.Group, value: "fired"})
 	return o
 }
@@ -155,9 +158,12 @@ func (m *machine) Report() any { return len(m.values) }
 // modest is a machine that is told when its records do not fit.
 type modest struct{ *machine }
 
-func (m modest) Refused(_ time.Time, records []coordinator.Record) (o coordinator.Outcome) {
+func (m modest) Refused(_ time.Time, records []coordinator.Record, why error) (o coordinator.Outcome) {
 	m.refusals++
-	o.Write(entry{key: "refused", value: fmt.Sprint(len(records))})
+	m.notes = append(m.notes, fmt.Sprintf("%d refused: %v", len(records), why))
+	if why == kafka.RecordListTooLarge {
+		o.Write(entry{key: "refused", value: fmt.Sprint(len(records))})
+	}
 	return o
 }
 

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"log/slog"
 	"math"
 	"sync"
@@ -56,6 +57,7 @@ type Stats struct {
 	Corrupt      atomic.Int64 // loads that ended with a record that cannot be read
 	AppendErrors atomic.Int64 // after each of which a shard was loaded anew
 	TooLarge     atomic.Int64 // commands refused because their records do not fit into a batch
+	NoRoom       atomic.Int64 // commands refused because the disk is full
 	Overflows    atomic.Int64 // commands refused because the queue was full
 }
 
@@ -68,6 +70,8 @@ type Host struct {
 
 	mu      sync.Mutex
 	leaving []*shard // resigned and not ended yet; of a polled host
+	// ended is closed when the last shard of a partition, led still or not, has ended.
+	ended   map[kafka.PartitionIndex]<-chan struct{}
 	closed  bool
 	loading int      // shards that load
 	inLine  []*shard // for loading, first come, first served
@@ -95,7 +99,7 @@ func NewHost(o Options) *Host {
 	if o.LoadsMax == 0 {
 		o.LoadsMax = loadsMaxDefault
 	}
-	h := &Host{options: o}
+	h := &Host{options: o, ended: map[kafka.PartitionIndex]<-chan struct{}{}}
 	h.table.Store(&table{})
 	return h
 }
@@ -158,6 +162,26 @@ func (h *Host) Led() []kafka.PartitionIndex {
 	return led
 }
 
+// AwaitLoads waits until every shard that there is now has loaded, or could not be, or until ctx ends. It tells whether
+// all have come so far.
+func (h *Host) AwaitLoads(ctx context.Context) bool {
+	for _, s := range h.table.Load().shards {
+		if s == nil {
+			continue
+		}
+		select {
+		case <-s.tried:
+		case <-ctx.Done():
+			select {
+			case <-s.tried: // both at once
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Broadcast gives a command that nobody waits for to every shard, before the commands in its queue. A shard that loads
 // gets it when it has loaded. Broadcasts that come faster than a shard takes them are merged.
 func (h *Host) Broadcast(cmd any) {
@@ -169,7 +193,7 @@ func (h *Host) Broadcast(cmd any) {
 }
 
 // Lead begins to serve a partition as its leader in epoch. A shard of the same epoch goes on, one of another ends
-// first.
+// first, and so does one that has resigned and is still at work.
 func (h *Host) Lead(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, log Log) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,8 +202,9 @@ func (h *Host) Lead(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, log Log) {
 		return
 	}
 	s := newShard(h, p, epoch, log)
+	s.after = h.ended[p]
+	h.ended[p] = s.ended
 	if old != nil {
-		s.after = old.ended
 		h.retireLocked(old)
 	}
 	h.setLocked(p, s)

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	goruntime "runtime"
@@ -165,6 +166,50 @@ func TestAMachineIsToldWhatDidNotFit(t *testing.T) {
 	h.expectState(runtime.Fallen)
 }
 
+// Goal: on a full disk only those who write are refused. What was decided before in the same turn is written, questions
+// are answered, nobody else who waits is disturbed, and nothing is loaded again.
+func TestAFullDiskRefusesWhoWrites(t *testing.T) {
+	var lastMade *machine
+	h := newHost(t, func(o *runtime.Options, h *host) {
+		o.NewMachine = func(kafka.PartitionIndex) runtime.Machine {
+			lastMade = newMachine()
+			h.count[0]++
+			return modest{lastMade}
+		}
+	})
+	log := runtimetest.NewLog()
+	h.lead(log)
+	h.do("before", set{[]string{"k=1"}})
+	h.do("waits", await{"x"})
+	h.settle()
+	h.expect("before: 1")
+	log.Fill(runtime.ErrNoRoom)
+	h.do("refused", set{[]string{"k=2"}})
+	h.do("again", set{[]string{"k=3"}})
+	h.do("read", get{"k"})
+	h.settle()
+	h.expect("refused: NOT_COORDINATOR", "again: NOT_COORDINATOR", "read: 1")
+	h.expectState(runtime.Serving)
+	log.Fill(nil)
+	h.do("after", set{[]string{"k=4"}})
+	h.do("frees", free{"x"})
+	h.settle()
+	h.expect("after: 1", "waits: freed", "frees: done")
+	want := []string{"loaded", "1 refused: NOT_COORDINATOR", "1 refused: NOT_COORDINATOR"}
+	if !slices.Equal(lastMade.notes, want) || h.count[0] != 1 || h.Stats().NoRoom.Load() != 2 {
+		t.Errorf("%q after %d loads, %d counted", lastMade.notes, h.count[0], h.Stats().NoRoom.Load())
+	}
+	if n := strings.Count(h.log.String(), "refuses what it"); n != 1 {
+		t.Errorf("it was said %d times\n%s", n, h.log.String())
+	}
+	log.Fill(runtime.ErrNoRoom)
+	log.Lose(kafka.NotLeaderOrFollower) // another error than that of a full disk ends the shard's work
+	h.do("moved", set{[]string{"k=5"}})
+	h.settle()
+	h.expect("moved: NOT_COORDINATOR")
+	h.expectState(runtime.Fallen)
+}
+
 func TestWhoWaitsIsAnsweredByAnother(t *testing.T) {
 	h, log := newHost(t), runtimetest.NewLog()
 	h.lead(log)
@@ -203,6 +248,26 @@ func TestTimersFireInOrderAndMove(t *testing.T) {
 	}
 	if got := h.made[0].applied; !slices.Equal(got, []string{"0 d=fired", "1 a=fired", "2 c=fired"}) {
 		t.Errorf("applied %q", got)
+	}
+}
+
+// Goal: a machine that does long work in pieces, by a timer that is due at once, keeps nobody waiting for the whole.
+// Method: each turn does one piece, and commands that come meanwhile are decided between two.
+func TestATimerSetByATimerWaitsForTheNextTurn(t *testing.T) {
+	h, log := newHost(t), runtimetest.NewLog()
+	h.lead(log)
+	now := h.clock.Now()
+	h.do("begins", timer{"again xx", now})
+	h.do("another", timer{"other", now})
+	h.Poll(now)
+	h.do("between", get{"again xx"})
+	h.do("not yet", get{"again x"})
+	h.Poll(now)
+	h.expect("begins: set", "another: set", "between: fired", "not yet: ")
+	h.settle()
+	want := []string{"loaded", "fired again xx", "fired other", "fired again x", "fired again "}
+	if got := h.made[0].notes; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -402,7 +467,7 @@ func TestPartitionFor(t *testing.T) {
 	h.SetPartitions(50)
 	for id, want := range map[string]kafka.PartitionIndex{
 		"": 0, "console-consumer": 40, "my-group": 12, "test": 48, "größe": 7, "日本": 47, "😀": 49,
-		"modern": 1, // as Kafka 4.3.1 has it; its hash is negative
+		"modern":             1, // as Kafka 4.3.1 has it; its hash is negative
 		"polygenelubricants": 0, // its hash is the smallest number
 	} {
 		if got := h.PartitionFor(id); got != want {
@@ -520,6 +585,65 @@ func TestResignDuringAnIdleTurn(t *testing.T) {
 	}
 }
 
+// sluggish is a log whose first append takes until the test lets it go on.
+type sluggish struct {
+	*runtimetest.Log
+	begun, goOn chan struct{}
+}
+
+func (l *sluggish) Append(b record.Batch, now kafka.Timestamp) (kafka.Offset, error) {
+	close(l.begun)
+	<-l.goOn
+	return l.Log.Append(b, now)
+}
+
+// Goal: a partition that is led again soon after it was given up has one coordinator at a time: the new one neither
+// reads nor listens before the old one has ended, which would take the listening away. Method: the old one is in the
+// middle of an append.
+func TestLeadingAgainWaitsForWhoResigned(t *testing.T) {
+	var answers runtimetest.Answers
+	var made atomic.Int64
+	host := runtime.NewHost(runtime.Options{
+		Clock: clock.Real{}, Log: quiet(), Topic: "state",
+		NewMachine: func(kafka.PartitionIndex) runtime.Machine { made.Add(1); return newMachine() },
+	})
+	defer host.Close()
+	below := runtimetest.NewLog()
+	log := &sluggish{Log: below, begun: make(chan struct{}), goOn: make(chan struct{})}
+	host.Lead(0, 0, log)
+	for host.Shards()[0].State != runtime.Serving {
+		goruntime.Gosched()
+	}
+	host.SubmitTo(0, set{[]string{"k=1"}}, answers.For("old"))
+	<-log.begun
+	host.Resign(0)
+	host.Lead(0, 1, below)
+	for range 1000 {
+		goruntime.Gosched()
+	}
+	if n := made.Load(); n != 1 || host.Shards()[0].State != runtime.Loading {
+		t.Errorf("%d machines were made while the first one is at work", n)
+	}
+	close(log.goOn)
+	for host.Shards()[0].State != runtime.Serving {
+		goruntime.Gosched()
+	}
+	below.Hold()
+	done := make(chan string, 1)
+	host.SubmitTo(0, set{[]string{"k=2"}}, doneFunc(func(body any, err error) { done <- fmt.Sprint(body, err) }))
+	for _, end, _ := below.Bounds(); end < 2; _, end, _ = below.Bounds() {
+		goruntime.Gosched()
+	}
+	below.Commit(kafka.NoOffset)
+	if got := <-done; got != "1 <nil>" {
+		t.Errorf("the new one answers %s", got)
+	}
+}
+
+type doneFunc func(body any, err error)
+
+func (f doneFunc) Done(body any, err error) { f(body, err) }
+
 // Goal: what was answered as done is there after any crash and any failed append, and the state that a shard serves is
 // what its log says. Method: random commands, failures and moves of the high watermark; the acknowledged values are
 // looked for in what is replayed from the committed part of the log.
@@ -580,4 +704,40 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 func atoi(s string) (n int) {
 	fmt.Sscan(s, &n)
 	return n
+}
+
+// Goal: who waits for the loads waits for every first load, however it ends, and no longer than it wants to.
+func TestAwaitLoads(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		fault error
+		want  runtime.State
+	}{
+		"it loads":            {nil, runtime.Serving},
+		"it cannot be read":   {runtime.ErrCorrupt, runtime.Corrupt},
+		"the log is not ours": {kafka.NotLeaderOrFollower, runtime.Fallen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			if !h.AwaitLoads(over) {
+				t.Error("somebody waits though there is no shard")
+			}
+			log := runtimetest.NewLog()
+			log.Put(batchOf(t, record.BuilderOptions{}, "a=1"))
+			if c.fault != nil {
+				log.FailReads(c.fault)
+			}
+			h.SetPartitions(1)
+			h.Lead(0, 0, log)
+			if h.AwaitLoads(over) {
+				t.Error("nobody waits though nothing has been loaded")
+			}
+			h.settle()
+			h.expectState(c.want)
+			if !h.AwaitLoads(over) {
+				t.Error("the load has ended")
+			}
+		})
+	}
 }

@@ -28,11 +28,12 @@ type Machine interface {
 	ApplyMarker(producer kafka.ProducerID, epoch kafka.ProducerEpoch, committed bool)
 }
 
-// Refuser is a Machine that is told when an outcome could not be written because its records do not fit into one batch.
-// None of them has been applied, no timer of the outcome was set, and its replies were replaced by
-// RECORD_LIST_TOO_LARGE. The outcome of Refused is carried out instead; its records are small.
+// Refuser is a Machine that is told when an outcome could not be written, because its records do not fit into one batch
+// or the disk has no room for them. None of them has been applied, no timer of the outcome was set, and its replies
+// were replaced by why: RECORD_LIST_TOO_LARGE, or NOT_COORDINATOR for a full disk. The outcome of Refused is carried
+// out instead; its records are small.
 type Refuser interface {
-	Refused(now time.Time, records []coordinator.Record) coordinator.Outcome
+	Refused(now time.Time, records []coordinator.Record, why error) coordinator.Outcome
 }
 
 // Reporter is a Machine whose state is shown in metrics. Report is called at the end of a turn, at most once a second,
@@ -45,9 +46,16 @@ type Reporter interface {
 // would not help, so that the shard is not served.
 var ErrCorrupt = errors.New("corrupt log")
 
+// ErrNoRoom is what an error of Log.Reserve wraps if the disk is full: a state that passes, and that has changed
+// nothing.
+var ErrNoRoom = errors.New("no room")
+
 // Log is the partition that a shard keeps its records in, as its leader in one leader epoch. All methods but Watch are
 // called from the shard's goroutine; those that give an error give it once the broker is no longer that leader.
 type Log interface {
+	// Reserve makes room for a batch of so many bytes and records, before anything follows from them: the Append that
+	// comes next, with as much or less, does not find the disk full.
+	Reserve(bytes, records int, now kafka.Timestamp) error
 	// Append writes one batch, all or nothing, and gives the offset of its first record. It does not keep the bytes.
 	Append(batch record.Batch, now kafka.Timestamp) (kafka.Offset, error)
 	// BatchBytesMax is the largest batch that Append takes.

@@ -44,8 +44,9 @@ type shard struct {
 	name      string
 	log       Log
 	wake      chan struct{}   // holds a token when there may be something to do
+	tried     chan struct{}   // closed when the first load has ended, well or not
 	ended     chan struct{}   // closed when everybody is answered
-	after     <-chan struct{} // the end of the shard before, nil if there was none
+	after     <-chan struct{} // the end of the partition's shard before, nil if there was none
 	placed    atomic.Bool     // Host.endLoad has handed this shard a place
 	report    atomic.Pointer[any]
 
@@ -69,6 +70,7 @@ type shard struct {
 	backOff time.Duration
 	alarm   clock.Timer // nil before the first
 	alarmAt time.Time   // when alarm goes off; zero if it does not
+	lacking bool        // the disk had no room for the last records
 	changed bool        // since the last report
 	told    time.Time   // when that was
 }
@@ -82,8 +84,9 @@ type command struct {
 func newShard(h *Host, p kafka.PartitionIndex, epoch kafka.LeaderEpoch, log Log) *shard {
 	return &shard{
 		host: h, partition: p, epoch: epoch, log: log, name: fmt.Sprintf("%s-%d", h.options.Topic, p),
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), waiting: map[coordinator.Token]Done{},
-		timers: newTimers(), batch: batch{builder: record.NewBuilder(record.BuilderOptions{})},
+		wake: make(chan struct{}, 1), tried: make(chan struct{}), ended: make(chan struct{}),
+		waiting: map[coordinator.Token]Done{}, timers: newTimers(),
+		batch: batch{builder: record.NewBuilder(record.BuilderOptions{})},
 	}
 }
 
@@ -155,9 +158,21 @@ func (s *shard) stateNow() State {
 // become enters a state, unless the shard has been told to resign.
 func (s *shard) become(next State) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.state != Resigned {
 		s.state = next
+	}
+	s.mu.Unlock()
+	if next != Loading {
+		s.noteTried()
+	}
+}
+
+// noteTried lets go who waits for the end of the first load.
+func (s *shard) noteTried() {
+	select {
+	case <-s.tried:
+	default:
+		close(s.tried)
 	}
 }
 
@@ -198,6 +213,7 @@ func (s *shard) end() {
 	}
 	s.machine = nil
 	s.refuseAll()
+	s.noteTried()
 	close(s.ended)
 }
 

@@ -57,8 +57,9 @@ func (t *timers) next() (time.Time, bool) {
 	return t.heap[0].due, true
 }
 
-// pop takes the earliest timer that is due by now.
-func (t *timers) pop(now time.Time) (coordinator.TimerKey, bool) {
+// pop takes the earliest timer that is due by now. One that was set after the first setBefore settings is left: it is
+// not due before the next turn.
+func (t *timers) pop(now time.Time, setBefore uint64) (coordinator.TimerKey, bool) {
 	for len(t.heap) > 0 {
 		first := t.heap[0]
 		if first.due.After(now) {
@@ -68,6 +69,9 @@ func (t *timers) pop(now time.Time) (coordinator.TimerKey, bool) {
 			first.due = first.at
 			t.down(first)
 			continue
+		}
+		if first.order > setBefore {
+			break
 		}
 		t.remove(first)
 		return first.key, true

@@ -50,12 +50,12 @@ func TestTimersAgainstAList(t *testing.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 10).Draw(t, "pass")) * time.Second)
 				slices.SortFunc(model, func(a, b entry) int { return cmp.Or(a.at.Compare(b.at), a.order-b.order) })
 				for len(model) > 0 && !model[0].at.After(now) {
-					if got, due := timers.pop(now); !due || got != model[0].key {
+					if got, due := timers.pop(now, timers.count); !due || got != model[0].key {
 						t.Fatalf("popped %v %t, want %v", got, due, model[0].key)
 					}
 					model = model[1:]
 				}
-				if got, due := timers.pop(now); due {
+				if got, due := timers.pop(now, timers.count); due {
 					t.Fatalf("popped %v, which is not due", got)
 				}
 			}
@@ -101,7 +101,7 @@ func BenchmarkMoveTimer(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(30 * time.Microsecond) // 100,000 heartbeats in three seconds
 		timers.set(keys[i*7919%len(keys)], now.Add(45*time.Second))
-		if k, due := timers.pop(now); due {
+		if k, due := timers.pop(now, timers.count); due {
 			timers.set(k, now.Add(45*time.Second))
 		}
 	}

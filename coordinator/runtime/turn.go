@@ -59,8 +59,10 @@ func (s *shard) turn(now time.Time) bool {
 		s.carryOut(now, s.machine.Decide(now, coordinator.Nobody, news))
 	}
 	s.decideTaken(now)
-	for s.machine != nil {
-		key, due := s.timers.pop(now)
+	// A timer that is set by a timer waits for the next turn, even if it is due: that is how a machine does long work
+	// in pieces, with the commands of others in between.
+	for set := s.timers.count; s.machine != nil; {
+		key, due := s.timers.pop(now, set)
 		if !due {
 			break
 		}
@@ -99,23 +101,21 @@ func (s *shard) decideTaken(now time.Time) {
 
 // carryOut does what a machine has decided.
 func (s *shard) carryOut(now time.Time, o coordinator.Outcome) {
-	if s.write(now, o.Records) {
+	refusal := s.write(now, o.Records)
+	if refusal == nil {
 		s.takeEffect(now, &o)
 		return
 	}
-	s.host.stats.TooLarge.Add(1)
-	s.host.options.Log.Warn("what follows from a request does not fit into max.message.bytes",
-		"partition", s.name, "records", len(o.Records), "limit", s.log.BatchBytesMax())
 	for i := range o.Replies {
-		s.park(now, o.Replies[i].To, nil, kafka.RecordListTooLarge)
+		s.park(now, o.Replies[i].To, nil, refusal)
 	}
 	m, ok := s.machine.(Refuser)
 	if !ok {
 		return
 	}
-	instead := m.Refused(now, o.Records)
-	if !s.write(now, instead.Records) {
-		s.fall(now, fmt.Errorf("%w: what a machine writes instead of what is too large", kafka.RecordListTooLarge))
+	instead := m.Refused(now, o.Records, refusal)
+	if refusal = s.write(now, instead.Records); refusal != nil {
+		s.fall(now, fmt.Errorf("%w: what a machine writes instead of what was refused", refusal))
 		return
 	}
 	s.takeEffect(now, &instead)
@@ -149,22 +149,29 @@ func (s *shard) park(now time.Time, to coordinator.Token, body any, err error) {
 	s.parked.push(parkedReply{from: s.batch.end, since: now, done: done, body: body, err: err})
 }
 
-// write puts records into the batch and applies them. It gives false, and has done nothing, if they are too large.
-func (s *shard) write(now time.Time, records []coordinator.Record) bool {
+// write puts records into the batch and applies them. An error is what who asked for them is told: they are too large,
+// or the disk is full, and nothing was done. The machine may be gone after it, but not with an error.
+func (s *shard) write(now time.Time, records []coordinator.Record) error {
 	if len(records) == 0 {
-		return true
+		return nil
 	}
 	b := &s.batch
-	bytes := b.encode(records)
 	limit := s.log.BatchBytesMax()
+	bytes := b.encode(records, limit)
 	if record.HeaderBytes+bytes > limit {
-		return false
+		s.host.stats.TooLarge.Add(1)
+		s.host.options.Log.Warn("what follows from a request does not fit into max.message.bytes",
+			"partition", s.name, "records", len(records), "limit", limit)
+		return kafka.RecordListTooLarge
 	}
 	if b.builder.Count() > 0 && b.builder.Bytes()+bytes > limit {
 		s.append(now)
 		if s.machine == nil {
-			return true
+			return nil
 		}
+	}
+	if err := s.reserve(now, bytes, len(records)); err != nil || s.machine == nil {
+		return err
 	}
 	b.add(kafka.Timestamp(now.UnixMilli()))
 	at := coordinator.Place{ProducerID: kafka.NoProducerID, ProducerEpoch: kafka.NoProducerEpoch}
@@ -174,13 +181,40 @@ func (s *shard) write(now time.Time, records []coordinator.Record) bool {
 		b.end++
 	}
 	s.changed = true
-	return true
+	return nil
 }
 
-// encode lays the records out in b.encoded and gives what they take in a batch at most.
-func (b *batch) encode(records []coordinator.Record) int {
+// reserve makes room for records that come to the batch. On a full disk only those who write are refused: the state is
+// not lost with the write, as it is where an append fails, and is not to be loaded again.
+func (s *shard) reserve(now time.Time, bytes, records int) error {
+	b := &s.batch
+	err := s.log.Reserve(b.builder.Bytes()+bytes, b.builder.Count()+records, kafka.Timestamp(now.UnixMilli()))
+	lacks := errors.Is(err, ErrNoRoom)
+	switch {
+	case lacks && !s.lacking:
+		s.host.options.Log.Error("a coordinator refuses what it would have to write", "partition", s.name, "error", err)
+	case err == nil && s.lacking:
+		s.host.options.Log.Info("a coordinator writes again", "partition", s.name)
+	}
+	s.lacking = lacks
+	if lacks {
+		s.host.stats.NoRoom.Add(1)
+		return kafka.NotCoordinator
+	}
+	if err != nil {
+		s.fall(now, err)
+	}
+	return nil
+}
+
+// encode lays the records out in b.encoded and gives what they take in a batch at most. Past limit it gives up: there
+// may be millions, and they will be refused.
+func (b *batch) encode(records []coordinator.Record, limit int) int {
 	b.encoded, b.spans = b.encoded[:0], b.spans[:0]
 	for _, r := range records {
+		if len(b.encoded) > limit {
+			break
+		}
 		var p span
 		var kept bool
 		b.encoded = r.AppendKey(b.encoded)

@@ -138,7 +138,8 @@ var Table = []Desc{
 	{CoordinatorBytes, Count, "bytes", nil, "Bytes of batches that coordinators appended."},
 	{CoordinatorErrors, Count, "errors", []string{"kind"}, "What went wrong in coordinators: append (its state was " +
 		"loaded again), corrupt (a load that found a record it cannot read), unknown (a record of a later version " +
-		"was skipped), too-large (records that exceed max.message.bytes), overflow (the queue was full)."},
+		"was skipped), too-large (records that exceed max.message.bytes), no-room (the disk is full), overflow (the " +
+		"queue was full)."},
 	{CoordinatorLoadTime, Duration, "seconds", nil, "Loading one partition of __consumer_offsets."},
 	{CoordinatorLoaded, Count, "records", nil, "Records that were read while loading."},
 	{Groups, Level, "groups", []string{"type", "state"},

@@ -197,6 +197,14 @@ func (d *Fault) FreeBytes(name string) (int64, error) {
 	return d.disk.FreeBytes(name)
 }
 
+// TotalBytes asks the hook with OpFree: it is the same call of the system.
+func (d *Fault) TotalBytes(name string) (int64, error) {
+	if err := d.hook(Op{Kind: OpFree, Name: name}); err != nil {
+		return 0, pathError("statfs", name, err)
+	}
+	return d.disk.TotalBytes(name)
+}
+
 // faultFile asks the hook before each operation of one open file.
 type faultFile struct {
 	File

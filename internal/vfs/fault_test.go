@@ -60,7 +60,7 @@ func (k kinds) is(kind OpKind) bool {
 var operationKinds = map[string]kinds{
 	"open": {OpOpen}, "create": {OpCreate}, "mkdir": {OpMkdir}, "readdir": {OpReadDir}, "stat": {OpStat},
 	"rename": {OpRename}, "remove": {OpRemove}, "removeall": {OpRemove}, "syncdir": {OpSyncDir}, "lock": {OpLock},
-	"free": {OpFree}, "read": {OpRead}, "write": {OpWrite}, "writev": {OpWrite}, "size": {OpSize},
+	"free": {OpFree}, "total": {OpFree}, "read": {OpRead}, "write": {OpWrite}, "writev": {OpWrite}, "size": {OpSize},
 	"truncate": {OpTruncate}, "allocate": {OpAllocate}, "writeback": {OpWriteback}, "datasync": {OpDatasync},
 	"map": {OpMap}, "close": {OpClose},
 }
@@ -82,6 +82,7 @@ func operations(d FS, f File) map[string]func() error {
 		"syncdir":   func() error { return d.SyncDir("/") },
 		"lock":      func() error { _, err := d.Lock("/lock"); return err },
 		"free":      func() error { _, err := d.FreeBytes("/"); return err },
+		"total":     func() error { _, err := d.TotalBytes("/"); return err },
 		"read":      func() error { _, err := f.ReadAt(make([]byte, 1), 0); return err },
 		"write":     func() error { _, err := f.WriteAt([]byte("zz"), 0); return err },
 		"writev":    func() error { _, err := f.WritevAt([][]byte{{'z'}, {'z'}}, 0); return err },

@@ -364,6 +364,16 @@ func (m *Mem) FreeBytes(string) (int64, error) {
 	return m.free(), nil
 }
 
+// TotalBytes is the capacity.
+func (m *Mem) TotalBytes(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.capacity == 0 {
+		return unlimitedBytes, nil
+	}
+	return m.capacity, nil
+}
+
 func (m *Mem) free() int64 {
 	if m.capacity == 0 {
 		return unlimitedBytes

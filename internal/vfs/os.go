@@ -101,6 +101,15 @@ func (OS) FreeBytes(name string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// TotalBytes asks statfs for all blocks.
+func (OS) TotalBytes(name string) (int64, error) {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(name, &st) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(st.Blocks) * st.Bsize, nil
+}
+
 // retry repeats a call that a signal interrupted; Go's own preemption signals do that.
 func retry(call func() error) error {
 	for {

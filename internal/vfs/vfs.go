@@ -33,6 +33,8 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 	// FreeBytes is the room left for an unprivileged writer on the file system that holds name.
 	FreeBytes(name string) (int64, error)
+	// TotalBytes is the size of the file system that holds name.
+	TotalBytes(name string) (int64, error)
 }
 
 // File is one open file. All positions and lengths are in bytes.

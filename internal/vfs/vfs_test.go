@@ -286,10 +286,17 @@ func TestRemoveAllAndSpace(t *testing.T) {
 			if free, err := d.fs.FreeBytes(d.dir); err != nil || free <= 0 {
 				t.Errorf("free room %d, %v", free, err)
 			}
+			free, _ := d.fs.FreeBytes(d.dir)
+			if total, err := d.fs.TotalBytes(d.dir); err != nil || total < free {
+				t.Errorf("%d bytes in all, %d free, %v", total, free, err)
+			}
 		})
 	}
 	if _, err := (OS{}).FreeBytes("/does/not/exist"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("free room of nothing: %v", err)
+	}
+	if _, err := (OS{}).TotalBytes("/does/not/exist"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("size of nothing: %v", err)
 	}
 }
 

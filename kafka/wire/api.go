@@ -4,32 +4,42 @@ import "strconv"
 
 // The API keys that are served.
 const (
-	KeyProduce                 int16 = 0
-	KeyFetch                   int16 = 1
-	KeyListOffsets             int16 = 2
-	KeyMetadata                int16 = 3
-	KeyOffsetCommit            int16 = 8
-	KeyOffsetFetch             int16 = 9
-	KeyFindCoordinator         int16 = 10
-	KeyJoinGroup               int16 = 11
-	KeyHeartbeat               int16 = 12
-	KeyLeaveGroup              int16 = 13
-	KeySyncGroup               int16 = 14
-	KeyDescribeGroups          int16 = 15
-	KeyListGroups              int16 = 16
-	KeyApiVersions             int16 = 18
-	KeyCreateTopics            int16 = 19
-	KeyDeleteTopics            int16 = 20
-	KeyInitProducerID          int16 = 22
-	KeyOffsetForLeaderEpoch    int16 = 23
-	KeyDescribeConfigs         int16 = 32
-	KeyDeleteGroups            int16 = 42
-	KeyIncrementalAlterConfigs int16 = 44
-	KeyOffsetDelete            int16 = 47
-	KeyDescribeCluster         int16 = 60
-	KeyConsumerGroupHeartbeat  int16 = 68
-	KeyConsumerGroupDescribe   int16 = 69
-	KeyListConfigResources     int16 = 74
+	KeyProduce                     int16 = 0
+	KeyFetch                       int16 = 1
+	KeyListOffsets                 int16 = 2
+	KeyMetadata                    int16 = 3
+	KeyOffsetCommit                int16 = 8
+	KeyOffsetFetch                 int16 = 9
+	KeyFindCoordinator             int16 = 10
+	KeyJoinGroup                   int16 = 11
+	KeyHeartbeat                   int16 = 12
+	KeyLeaveGroup                  int16 = 13
+	KeySyncGroup                   int16 = 14
+	KeyDescribeGroups              int16 = 15
+	KeyListGroups                  int16 = 16
+	KeyApiVersions                 int16 = 18
+	KeyCreateTopics                int16 = 19
+	KeyDeleteTopics                int16 = 20
+	KeyDeleteRecords               int16 = 21
+	KeyInitProducerID              int16 = 22
+	KeyOffsetForLeaderEpoch        int16 = 23
+	KeyDescribeConfigs             int16 = 32
+	KeyAlterConfigs                int16 = 33
+	KeyDescribeLogDirs             int16 = 35
+	KeyCreatePartitions            int16 = 37
+	KeyDeleteGroups                int16 = 42
+	KeyElectLeaders                int16 = 43
+	KeyIncrementalAlterConfigs     int16 = 44
+	KeyAlterPartitionReassignments int16 = 45
+	KeyListPartitionReassignments  int16 = 46
+	KeyOffsetDelete                int16 = 47
+	KeyDescribeQuorum              int16 = 55
+	KeyDescribeCluster             int16 = 60
+	KeyDescribeProducers           int16 = 61
+	KeyConsumerGroupHeartbeat      int16 = 68
+	KeyConsumerGroupDescribe       int16 = 69
+	KeyListConfigResources         int16 = 74
+	KeyDescribeTopicPartitions     int16 = 75
 )
 
 // never, as API.Flexible, is above every version: the API has no flexible one.
@@ -68,16 +78,26 @@ var Served = [...]API{
 	{KeyApiVersions, "ApiVersions", 0, 4, 0, 3, apiVersionsShape},
 	{KeyCreateTopics, "CreateTopics", 2, 7, 2, 5, createTopicsShape},
 	{KeyDeleteTopics, "DeleteTopics", 1, 6, 1, 4, deleteTopicsShape},
+	{KeyDeleteRecords, "DeleteRecords", 0, 2, 0, 2, deleteRecordsShape},
 	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, initProducerIDShape},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, offsetForLeaderEpochShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
+	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, alterConfigsShape},
+	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, describeLogDirsShape},
+	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, createPartitionsShape},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, deleteGroupsShape},
+	{KeyElectLeaders, "ElectLeaders", 0, 2, 0, 2, electLeadersShape},
 	{KeyIncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, 0, 1, incrementalAlterConfigsShape},
+	{KeyAlterPartitionReassignments, "AlterPartitionReassignments", 0, 1, 0, 0, alterPartitionReassignmentsShape},
+	{KeyListPartitionReassignments, "ListPartitionReassignments", 0, 0, 0, 0, listPartitionReassignmentsShape},
 	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, never, offsetDeleteShape},
+	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, describeQuorumShape},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, describeClusterShape},
+	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, describeProducersShape},
 	{KeyConsumerGroupHeartbeat, "ConsumerGroupHeartbeat", 0, 1, 0, 0, consumerGroupHeartbeatShape},
 	{KeyConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, 0, 0, consumerGroupDescribeShape},
 	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, listConfigResourcesShape},
+	{KeyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0, 0, describeTopicPartitionsShape},
 }
 
 // rows finds a row of Served by its key: 0 for none, else the row's number plus one. Its length is above every key.

@@ -224,6 +224,8 @@ func densest(s shape, version int16, flexible bool, tagged, n int) (b []byte) {
 				element = element[:len(element)-len(emptyTags(tagged))]
 			}
 			b = append(b, bytes.Repeat(element, n)...)
+		case f.kind == structureKind:
+			b = append(append(b, 1), densest(f.elements, version, flexible, tagged, n)...)
 		case f.kind == stringKind:
 			b = appendString(b, flexible, "")
 		case f.kind == bytesKind:

@@ -242,6 +242,8 @@ func eachTags(v reflect.Value, do func(*kmsg.Tags)) {
 		for i := range v.Len() {
 			eachTags(v.Index(i), do)
 		}
+	case v.Kind() == reflect.Pointer && !v.IsNil() && v.Type().Elem().Kind() == reflect.Struct:
+		eachTags(v.Elem(), do)
 	case v.Kind() == reflect.Struct && v.Type() == reflect.TypeFor[kmsg.Tags]():
 		do(v.Addr().Interface().(*kmsg.Tags))
 	case v.Kind() == reflect.Struct:

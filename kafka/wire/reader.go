@@ -23,6 +23,7 @@ const (
 	nullField    = "null where the field must have a value"
 	longString   = "a string of more than 32767 bytes"
 	shortArray   = "an array of more elements than the frame can hold"
+	badPresence  = "neither null nor a structure"
 	manyElements = "more array elements than a request may have"
 )
 

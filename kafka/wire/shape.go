@@ -12,7 +12,8 @@ type field struct {
 	since    int16 // first version that has the field
 	until    int16 // last version that has it; 0 for no end
 	nullable int16 // first version in which it may be null; 0 for never, always for all
-	elements shape // of an array: the fields of an element; of an array of values, one field without a name
+	// elements is the fields of a structure, or of an array's element; of an array of values, one field without a name.
+	elements shape
 }
 
 // always, as field.nullable, allows null in every version.
@@ -30,6 +31,7 @@ const (
 	bytesKind
 	arrayKind
 	arrayOfValuesKind // whose elements are not structures: no tagged fields in them
+	structureKind     // that may be null: a byte before it says so
 )
 
 // fixedBytes is the length of a value, by kind; 0 where it varies.
@@ -102,8 +104,21 @@ func (w *walker) value(f *field) {
 		}
 	case arrayKind, arrayOfValuesKind:
 		w.eachElement(f)
+	case structureKind:
+		w.nullableStructure(f)
 	default:
 		w.span(fixedBytes[f.kind])
+	}
+}
+
+// nullableStructure reads a structure behind the byte that says whether there is one.
+func (w *walker) nullableStructure(f *field) {
+	switch present := w.int8(); {
+	case !w.ok():
+	case present == 1:
+		w.structure(f.elements)
+	case present != -1:
+		w.fail(badPresence)
 	}
 }
 

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,6 +15,8 @@ import (
 type AlterConfigs struct {
 	Resources    []AlteredResource
 	ValidateOnly bool // only say what would happen
+	// Replace puts back to its default what a resource has and the command does not name.
+	Replace bool
 }
 
 // AlteredResource is what to change on one resource.
@@ -79,7 +82,7 @@ func (cmd AlterConfigs) decide(c *Controller) Outcome {
 			result.Err = refuse(kafka.InvalidRequest, "Each resource must appear at most once.")
 		} else {
 			var changes []record.Record
-			changes, result.Err = c.alterResource(altered)
+			changes, result.Err = c.alterResource(altered, cmd.Replace)
 			records = append(records, changes...)
 		}
 		if len(records) > recordsMax {
@@ -94,12 +97,15 @@ func (cmd AlterConfigs) decide(c *Controller) Outcome {
 }
 
 // alterResource gives the records that change the configs of one resource: none for what is so already.
-func (c *Controller) alterResource(altered *AlteredResource) ([]record.Record, error) {
+func (c *Controller) alterResource(altered *AlteredResource, replace bool) ([]record.Record, error) {
 	if err := altered.check(); err != nil {
 		return nil, err
 	}
 	r := altered.Resource
 	before := c.image.Configs(r)
+	if replace {
+		altered = altered.replacing(before)
+	}
 	after := make(map[string]string, len(before)+len(altered.Changes))
 	for name, value := range before {
 		after[name] = value
@@ -130,6 +136,21 @@ func (c *Controller) alterResource(altered *AlteredResource) ([]record.Record, e
 		return nil, err
 	}
 	return records, nil
+}
+
+// replacing is the changes with the removal of everything else that the resource has.
+func (a *AlteredResource) replacing(before map[string]string) *AlteredResource {
+	named := make(map[string]bool, len(a.Changes))
+	for i := range a.Changes {
+		named[a.Changes[i].Name] = true
+	}
+	whole := AlteredResource{Resource: a.Resource, Changes: slices.Clone(a.Changes)}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if !named[name] {
+			whole.Changes = append(whole.Changes, ConfigChange{Name: name, Op: DeleteConfig})
+		}
+	}
+	return &whole
 }
 
 // check looks at the request for one resource by itself.
@@ -167,6 +188,9 @@ func (c *Controller) changed(r image.Resource, change *ConfigChange) (*string, e
 		return change.Value, nil
 	case DeleteConfig:
 		return nil, nil
+	}
+	if len(*change.Value) > configValueBytesMax { // before time is spent on its elements
+		return nil, errConfigTooLong
 	}
 	text, isList := c.settings.ListDefault(r.Type, change.Name)
 	if !isList {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"spate/kafka"
 	"spate/metadata/image"
@@ -95,6 +96,27 @@ func TestAlterationsAreBounded(t *testing.T) {
 		if got := c.Decide(cmd).Reply.(AlterConfigsReply).Resources[0].Err; !errors.Is(got, want) {
 			t.Errorf("%d bytes: %v", n, got)
 		}
+	}
+}
+
+// Goal: a list that is far too long is refused before its elements are compared with each other, which would keep the
+// controller busy for minutes.
+func TestALongListIsRefusedAtOnce(t *testing.T) {
+	c := oneBroker(t, "orders")
+	var long strings.Builder
+	for i := range 300_000 {
+		fmt.Fprint(&long, i, ",")
+	}
+	started := time.Now()
+	for _, op := range []ConfigOp{AppendConfig, SubtractConfig} {
+		cmd := AlterConfigs{Resources: []AlteredResource{
+			resource(image.TopicResource("orders"), change(op, "cleanup.policy", long.String()))}}
+		if got := c.Decide(cmd).Reply.(AlterConfigsReply).Resources[0].Err; !errors.Is(got, errConfigTooLong) {
+			t.Errorf("%s: %v", op, got)
+		}
+	}
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

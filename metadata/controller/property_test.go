@@ -34,7 +34,7 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 	if rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
 		epoch--
 	}
-	switch rapid.IntRange(0, 12).Draw(t, "command") {
+	switch rapid.IntRange(0, 15).Draw(t, "command") {
 	case 0, 1:
 		return RegisterBroker{BrokerID: broker, ClusterID: "cluster", Fenced: rapid.Bool().Draw(t, "fenced"),
 			IncarnationID: number('p', uint32(broker)*2+rapid.Uint32Range(0, 1).Draw(t, "process")),
@@ -58,6 +58,8 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 			Configs: map[string]string{"cleanup.policy": "compact"}}
 	case 8, 9:
 		return drawAlteration(t)
+	case 10, 11, 12:
+		return drawAdministration(t)
 	}
 	cmd := CreateTopics{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
 	for i := range rapid.Uint32Range(1, 3).Draw(t, "topics") {
@@ -83,7 +85,8 @@ func drawCommand(t *rapid.T, c *Controller, step uint32) Command {
 }
 
 func drawAlteration(t *rapid.T) Command {
-	cmd := AlterConfigs{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
+	cmd := AlterConfigs{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0,
+		Replace: rapid.IntRange(0, 3).Draw(t, "replace") == 0}
 	for range rapid.IntRange(1, 3).Draw(t, "resources") {
 		a := AlteredResource{Resource: image.TopicResource(topicName(t))}
 		names := []string{"retention.ms", "cleanup.policy", "no"}

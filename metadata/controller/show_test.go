@@ -34,6 +34,12 @@ func line(r record.Record) string {
 		if r.ISR != nil {
 			out += fmt.Sprintf(" isr=%v", r.ISR)
 		}
+		if r.Replicas != nil {
+			out += fmt.Sprintf(" replicas=%v dirs=%s", r.Replicas, list(r.Directories))
+		}
+		if r.LeaderRecoveryState != record.NoRecoveryChange {
+			out += fmt.Sprintf(" recovery=%d", r.LeaderRecoveryState)
+		}
 		return out
 	case *record.Config:
 		if r.Value == nil {
@@ -67,6 +73,9 @@ func list(ids []kafka.UUID) string {
 
 // reply prints an answer.
 func reply(r Reply) string {
+	if out, ok := showResults(r); ok {
+		return out
+	}
 	switch r := r.(type) {
 	case CreateTopicsReply:
 		var out strings.Builder

@@ -25,7 +25,7 @@ import (
 //	create [validate]      one topic a line: NAME [partitions=3] [rf=1] [assign=1,2/2,1] [CONFIG=VALUE]... [id=7]
 //	delete                 one topic a line: NAME, #ID or both
 //	create-internal [fewer]  a topic as in create, with partitions and rf
-//	alter [validate]       one resource a line: TYPE:NAME and its changes, SET NAME=VALUE, DELETE NAME, APPEND
+//	alter [validate] [replace]  one resource a line: TYPE:NAME and its changes, SET NAME=VALUE, DELETE NAME, APPEND
 //	                       NAME=VALUE, SUBTRACT NAME=VALUE; SET NAME without a value is one with null
 //	producer-ids broker=1
 //	state
@@ -120,7 +120,7 @@ func (s *story) step(t *testing.T, d *datadriven.TestData) string {
 		}
 		return s.run(cmd)
 	case "alter":
-		cmd := AlterConfigs{ValidateOnly: d.HasArg("validate")}
+		cmd := AlterConfigs{ValidateOnly: d.HasArg("validate"), Replace: d.HasArg("replace")}
 		for line := range strings.Lines(d.Input) {
 			cmd.Resources = append(cmd.Resources, alteration(t, strings.Fields(line)))
 		}
@@ -133,8 +133,7 @@ func (s *story) step(t *testing.T, d *datadriven.TestData) string {
 	case "state":
 		return show(slices.Collect(s.controller.Image().Records()))
 	}
-	t.Fatalf("%s: no such step", d.Cmd)
-	return ""
+	return s.run(s.administer(t, d))
 }
 
 // run decides and applies, as the driver does.

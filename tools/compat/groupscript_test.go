@@ -27,10 +27,18 @@ type script struct {
 	host   *host
 	admin  *kadm.Client
 	result chan *memberEvent // of a tool
+	masks  []mask            // what else the script hides
 
 	transcript strings.Builder
 	mu         sync.Mutex
 	stopped    map[string]bool
+}
+
+// mask replaces a part of a transcript that may differ.
+type mask struct {
+	what   *regexp.Regexp
+	by     string
+	change func(string) string // instead of by
 }
 
 const (
@@ -194,7 +202,13 @@ func (s *script) tool(class string, args ...string) {
 // group runs ConsumerGroupCommand with the words of a line.
 func (s *script) group(line string) {
 	s.t.Helper()
-	s.tool(groupCommand, strings.Fields(strings.ReplaceAll(line, "DIR", s.dir))...)
+	s.line(groupCommand, line)
+}
+
+// line runs a tool with the words of a line, in which DIR is the script's directory.
+func (s *script) line(class, line string) {
+	s.t.Helper()
+	s.tool(class, strings.Fields(strings.ReplaceAll(line, "DIR", s.dir))...)
 }
 
 func (s *script) run(class string, args []string) *memberEvent {
@@ -256,6 +270,13 @@ func (s *script) masked() []string {
 	text = valid.ReplaceAllString(text, "${1}SET")
 	text = pools.ReplaceAllString(text, "THREAD")
 	text = otherGroups.ReplaceAllString(text, "")
+	for _, m := range s.masks {
+		if m.change != nil {
+			text = m.what.ReplaceAllStringFunc(text, m.change)
+			continue
+		}
+		text = m.what.ReplaceAllString(text, m.by)
+	}
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
 		lines[i] = strings.TrimRight(lines[i], " ")

@@ -94,6 +94,8 @@ func (d *driver) fillOffsets(request kmsg.Request) {
 		}
 	case *kmsg.ListConfigResourcesRequest:
 		r.ResourceTypes = []int8{int8(kmsg.ConfigResourceTypeGroupConfig), int8(kmsg.ConfigResourceTypeTopic)}
+	default:
+		d.fillAdmin(request)
 	}
 }
 

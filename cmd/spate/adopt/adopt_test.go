@@ -18,6 +18,7 @@ import (
 	"spate/metadata"
 	"spate/metadata/image"
 	meta "spate/metadata/record"
+	"spate/segment"
 )
 
 // The metadata log of a node is built record by record, or is the one that Kafka 4.3.1 wrote for the codec's tests.
@@ -42,7 +43,8 @@ func must(t *testing.T, err error) {
 type node struct {
 	*testing.T
 	fs   *vfs.Mem
-	log  []byte // of the metadata
+	log  []byte // of the metadata: its last segment
+	base kafka.Offset
 	next kafka.Offset
 }
 
@@ -86,6 +88,8 @@ func (n *node) data(base kafka.Offset, o record.BuilderOptions) []byte {
 	return b
 }
 
+func segmentName(base kafka.Offset) string { return segment.FileName(base, segment.LogSuffix) }
+
 // add appends records to the metadata log, one batch.
 func (n *node) add(records ...meta.Record) {
 	n.Helper()
@@ -106,7 +110,7 @@ func (n *node) raw(values ...[]byte) {
 	b, err := w.Build()
 	must(n.T, err)
 	n.log, n.next = append(n.log, b...), b.NextOffset()
-	n.file(logFolder+"/00000000000000000000.log", string(n.log))
+	n.file(logFolder+"/"+segmentName(n.base), string(n.log))
 }
 
 // control appends a control record.
@@ -117,7 +121,7 @@ func (n *node) control(kind record.ControlType, value []byte) {
 	b, err := w.Build()
 	must(n.T, err)
 	n.log, n.next = append(n.log, b...), b.NextOffset()
-	n.file(logFolder+"/00000000000000000000.log", string(n.log))
+	n.file(logFolder+"/"+segmentName(n.base), string(n.log))
 }
 
 // check makes the plan, and wants every name on the disk to be as it was.
@@ -242,6 +246,21 @@ func TestRefusals(t *testing.T) {
 			n.file(home+"/meta.properties",
 				"version=1\ncluster.id=c\nnode.id=1\ndirectory.id="+kafka.UUID{1}.String()+"\n")
 		}, kafka.UUID{2}.String() + ", which is not named"},
+		"a partition in a lost directory": {func(n *node) {
+			n.add(&meta.Partition{TopicID: kafka.UUID{7}, Index: 1, Replicas: []kafka.BrokerID{1},
+				Directories: []kafka.UUID{{5}}})
+		}, "t-1 lies in the log directory with directory.id " + kafka.UUID{5}.String()},
+		"a lost folder": {func(n *node) {
+			n.add(&meta.Partition{TopicID: kafka.UUID{7}, Index: 1, Replicas: []kafka.BrokerID{1}})
+			n.file(home+"/recovery-point-offset-checkpoint", "0\n1\nt 1 9\n")
+		}, "t-1 has no folder, but everything below offset 9 had been flushed"},
+		"a gap that recovery could cut at": {func(n *node) {
+			n.file(home+"/t-0/00000000000000000007.log", string(n.data(7, record.BuilderOptions{})))
+			n.file(home+"/recovery-point-offset-checkpoint", "0\n1\nt 0 6\n")
+		}, "t-0 has no offsets from 2 to 7"},
+		"Kafka's log under the temporary name": {func(n *node) {
+			n.file(logFolder+tempSuffix+"/quorum-state", `{"leaderId":1,"leaderEpoch":3,"votedId":-1,"data_version":1}`)
+		}, "holds a metadata log of Kafka too"},
 		"a running node": {func(n *node) {
 			_, err := n.fs.Lock(home + "/.lock")
 			must(n.T, err)

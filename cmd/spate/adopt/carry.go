@@ -21,6 +21,9 @@ func Carry(fsys vfs.FS, p *Plan) error {
 		if err := lockAll(fsys, p); err != nil {
 			return err
 		}
+		if err := stillStopped(fsys, p); err != nil {
+			return fmt.Errorf("nothing was changed: %w", err)
+		}
 		if err := prepare(fsys, p); err != nil {
 			return fmt.Errorf("nothing was changed: %w", errors.Join(err, fsys.RemoveAll(p.temp)))
 		}
@@ -59,6 +62,16 @@ func lockAll(fsys vfs.FS, p *Plan) error {
 		p.locks = append(p.locks, lock)
 	}
 	return nil
+}
+
+// stillStopped makes sure that the node did not run while nobody held the locks: it would have written to its metadata.
+func stillStopped(fsys vfs.FS, p *Plan) error {
+	now, err := readSource(fsys, p.Metadata, p.ClusterID, p.NodeID, p.CleanShutdown)
+	if err == nil && now.end != p.MetadataEnd {
+		err = fmt.Errorf("the node has run since its directories were read (%s ended at offset %d, and ends at %d): "+
+			"stop it, and run this again", p.Metadata, p.MetadataEnd, now.end)
+	}
+	return err
 }
 
 // prepare makes the new metadata log, durably, under its temporary name.

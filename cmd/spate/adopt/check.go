@@ -29,7 +29,7 @@ type dir struct {
 // Check reads the directories and makes a plan. It changes nothing. An error is a failure to read; what stands against
 // the take-over is in the plan, which the caller closes.
 func Check(fsys vfs.FS, o Options) (*Plan, error) {
-	p := &Plan{Dirs: o.Dirs, CleanShutdown: true}
+	p := &Plan{Dirs: o.Dirs, CleanShutdown: true, Topics: []Topic{}, Refusals: []string{}, Notes: []string{}}
 	c := &checker{fs: fsys, options: o, plan: p, folders: map[kafka.TopicPartition]folder{}}
 	for _, step := range []func() error{c.openDirs, c.findMetadata, c.listFolders, c.readMetadata, c.readLogs} {
 		err := step()
@@ -155,6 +155,10 @@ func (c *checker) findMetadata() error {
 	if _, err := c.fs.Stat(p.Backup); !errors.Is(err, fs.ErrNotExist) {
 		return refusal("%s is there already, from an earlier take-over: move it away", p.Backup)
 	}
+	// Carry removes what an earlier one left half done: that must not be the only other copy of Kafka's.
+	if own, err := metadata.IsOwn(c.fs, p.temp); err == nil && !own {
+		return refusal("%s holds a metadata log of Kafka too: move it away", p.temp)
+	}
 	return nil
 }
 
@@ -226,9 +230,16 @@ func (c *checker) readMetadata() error {
 		return err
 	}
 	from, _ := s.builder.Build()
-	convert := converter{node: p.NodeID, defaults: defaults, from: from, dirs: map[kafka.TopicPartition]kafka.UUID{}}
+	convert := converter{node: p.NodeID, defaults: defaults, from: from, dirs: map[kafka.TopicPartition]kafka.UUID{},
+		flushed: map[kafka.TopicPartition]kafka.Offset{}}
 	for tp, f := range c.folders {
 		convert.dirs[tp] = f.dir.meta.DirectoryID
+	}
+	for _, d := range p.dirs {
+		convert.named = append(convert.named, d.meta.DirectoryID)
+		for tp, offset := range d.recovery {
+			convert.flushed[tp] = max(convert.flushed[tp], offset)
+		}
 	}
 	c.image, err = convert.convert(s.end, s.epoch)
 	if err != nil {

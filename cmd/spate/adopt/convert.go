@@ -29,6 +29,8 @@ type converter struct {
 	node     kafka.BrokerID
 	defaults *config.Config
 	dirs     map[kafka.TopicPartition]kafka.UUID // where each partition's folder is
+	flushed  map[kafka.TopicPartition]kafka.Offset
+	named    []kafka.UUID // the directories
 	from     *image.Image
 	builder  *image.Builder
 	refusals []string
@@ -137,9 +139,35 @@ func (c *converter) partition(topic string, p *meta.Partition) {
 	tp := kafka.TopicPartition{Topic: topic, Partition: p.Index}
 	if dir, found := c.dirs[tp]; found {
 		p.Directories = []kafka.UUID{dir}
-	} else {
-		c.note("%s has no folder yet: it begins empty", tp)
+		return
 	}
+	c.missing(tp, p.Directories)
+}
+
+// missing looks at a partition without a folder: one that was never made, or one that is elsewhere.
+func (c *converter) missing(tp kafka.TopicPartition, placed []kafka.UUID) {
+	for _, dir := range placed {
+		if !isReserved(dir) && !slices.Contains(c.named, dir) {
+			c.refuse("%s lies in the log directory with directory.id %s, which is not named: name all of log.dirs, "+
+				"or delete the topic if the directory is lost", tp, dir)
+			return
+		}
+	}
+	if offset := c.flushed[tp]; offset > 0 {
+		c.refuse("%s has no folder, but everything below offset %d had been flushed: records are missing", tp, offset)
+		return
+	}
+	c.note("%s has no folder yet: it begins empty", tp)
+}
+
+// isReserved tells whether the id of a directory names none: Kafka has the first hundred for unassigned, lost and such.
+func isReserved(dir kafka.UUID) bool {
+	for _, b := range dir[:len(dir)-1] {
+		if b != 0 {
+			return false
+		}
+	}
+	return dir[len(dir)-1] < 100
 }
 
 // configs takes over what is set for topics, groups and brokers.

@@ -20,7 +20,7 @@ import (
 func (c *checker) readLogs() error {
 	for topic := range c.image.Topics() {
 		c.plan.Topics = append(c.plan.Topics, Topic{
-			Name: topic.Name, ID: topic.ID, Partitions: len(topic.Partitions)})
+			Name: topic.Name, ID: topic.ID.String(), Partitions: len(topic.Partitions)})
 		c.plan.Partitions += len(topic.Partitions)
 		counts := &c.plan.Topics[len(c.plan.Topics)-1]
 		for index := range topic.Partitions {
@@ -72,14 +72,23 @@ func (l *logCheck) check() error {
 		}
 	}
 	slices.Sort(bases)
+	point := l.folder.dir.recovery[l.tp]
 	for i, base := range bases {
+		// After a crash an offset gap behind what is known to be flushed is the mark of a lost tail, and what
+		// follows it goes: a log that was compacted must not come to that.
+		if i > 0 && l.next < base && base > point {
+			l.refuse("%s has no offsets from %d to %d, as compaction leaves it, and is known to be flushed up to %d "+
+				"only: recovery could cut it there; start Kafka again and stop it cleanly",
+				l.folder.path, l.next, base, point)
+			return nil
+		}
 		l.next = max(l.next, base)
 		whole, err := l.segment(base, i+1 == len(bases))
 		if err != nil || !whole {
 			return err
 		}
 	}
-	if point := l.folder.dir.recovery[l.tp]; l.next < point {
+	if l.next < point {
 		l.refuse("%s ends at offset %d, but everything below %d had been flushed: records are missing",
 			l.folder.path, l.next, point)
 	}
@@ -109,11 +118,12 @@ func (l *logCheck) segment(base kafka.Offset, last bool) (goesOn bool, err error
 		l.refuse("%s is damaged at position %d: %v", name, position, err)
 		return false, nil
 	}
-	l.note("%s ends at position %d, as after a power cut; the first start of Spate cuts off what follows",
-		name, position)
-	if last {
-		l.finish()
+	tail := "what follows"
+	if !last {
+		tail = "what follows, later segments too"
 	}
+	l.note("%s ends at position %d, as after a power cut; the first start of Spate cuts off %s", name, position, tail)
+	l.finish()
 	return false, nil
 }
 

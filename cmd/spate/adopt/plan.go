@@ -19,21 +19,21 @@ type Options struct {
 
 // Plan is what is there, and what becomes of it.
 type Plan struct {
-	ClusterID     string         `json:"cluster_id"`
-	NodeID        kafka.BrokerID `json:"node_id"`
+	ClusterID     string         `json:"clusterId"`
+	NodeID        kafka.BrokerID `json:"nodeId"`
 	Dirs          []string       `json:"dirs"`
-	CleanShutdown bool           `json:"clean_shutdown"`
+	CleanShutdown bool           `json:"cleanShutdown"`
 	Adopted       bool           `json:"adopted"` // Spate's metadata log is in place already
 
 	Topics     []Topic `json:"topics"`
 	Partitions int     `json:"partitions"`
 	Bytes      int64   `json:"bytes"`
 	Groups     int     `json:"groups"`
-	Offsets    int     `json:"committed_offsets"`
+	Offsets    int     `json:"committedOffsets"`
 
-	Metadata    string       `json:"metadata_log"` // the folder that is replaced
-	Backup      string       `json:"backup"`       // what it is kept as
-	MetadataEnd kafka.Offset `json:"metadata_end_offset"`
+	Metadata    string       `json:"metadataLog"` // the folder that is replaced
+	Backup      string       `json:"backup"`      // what it is kept as
+	MetadataEnd kafka.Offset `json:"metadataEndOffset"`
 
 	Refusals []string `json:"refusals"` // why it cannot be; none if it can
 	Notes    []string `json:"notes"`
@@ -46,11 +46,11 @@ type Plan struct {
 
 // Topic is what a topic has in the directories.
 type Topic struct {
-	Name       string     `json:"name"`
-	ID         kafka.UUID `json:"id"`
-	Partitions int        `json:"partitions"`
-	Records    int64      `json:"records"`
-	Bytes      int64      `json:"bytes"`
+	Name       string `json:"name"`
+	ID         string `json:"id"` // in the text form
+	Partitions int    `json:"partitions"`
+	Records    int64  `json:"records"`
+	Bytes      int64  `json:"bytes"`
 }
 
 // Close gives the directories back.

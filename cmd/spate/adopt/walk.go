@@ -68,6 +68,8 @@ func (w *walker) batch(position int64) (record.Batch, error) {
 	b := record.Batch(head)
 	bytes := record.LogOverhead + int64(b.Length())
 	switch {
+	case b.Magic() == 0 && bytes == record.LogOverhead: // a power cut leaves zeros behind the end
+		return nil, fmt.Errorf("%w: zeros follow", errTorn)
 	case b.Magic() == 0 || b.Magic() == 1:
 		return nil, errOldFormat
 	case b.Magic() != record.Magic || bytes < record.HeaderBytes || b.LastOffsetDelta() < 0 || b.BaseOffset() < 0:

@@ -150,9 +150,10 @@ func (g *Group) Loaded(now time.Time) coordinator.Outcome {
 }
 
 // Refused takes back what the last Decide or Fired had meant to happen with a record that was not written, because it
-// is larger than a record may be. Those whom that outcome would have answered have their refusals; its timers were not
-// set, so all are set anew, and ids that were given out are forgotten. The members rebalance.
-func (g *Group) Refused(now time.Time) coordinator.Outcome {
+// is larger than a record may be or the disk is full. Those whom that outcome would have answered have their refusals;
+// its timers were not set, so all are set anew, and ids that were given out are forgotten. The members rebalance.
+// isFull says that the disk is full; otherwise a small record can be written.
+func (g *Group) Refused(now time.Time, isFull bool) coordinator.Outcome {
 	t := turn{now: now}
 	for m := g.first; m != nil; m = m.next {
 		m.armed = time.Time{}
@@ -163,10 +164,12 @@ func (g *Group) Refused(now time.Time) coordinator.Outcome {
 	}
 	switch {
 	case g.state == CompletingRebalance || g.state == Stable:
-		g.prepareRebalance(&t, cause{what: "the group is too large for one record"})
+		g.prepareRebalance(&t, cause{what: "its record could not be written"})
 	case g.state != PreparingRebalance:
-	case len(g.members) == 0:
+	case len(g.members) == 0 && isFull:
 		g.transition(Empty, timestamp(now)) // as the record would have said
+	case len(g.members) == 0:
+		t.out.Write(g.farewell(&t)) // so that a load finds the group as it is
 	default:
 		g.isInitial = false
 		g.armJoin(&t, g.rebalanceTimeout())

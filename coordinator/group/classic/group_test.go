@@ -81,6 +81,44 @@ func TestTenThousandMembers(t *testing.T) {
 	}
 }
 
+// Goal: a group whose members allow no time for a rebalance, or less than none, costs no more than others: it does not
+// ask again and again, with no time in between, for a static member that is away. Method: one of two static members
+// leaves, and the other is silent until its session ends.
+func TestNoTimeForARebalance(t *testing.T) {
+	for _, timeout := range []time.Duration{0, -time.Millisecond} {
+		w := newWorld(storySettings(), t.Errorf)
+		join := func(id, instance string, timeout time.Duration) {
+			w.ask(Join{NewMemberID: id, InstanceID: &instance, SessionTimeout: 10 * time.Second,
+				RebalanceTimeout: timeout, ProtocolType: "consumer", Protocols: []Protocol{{Name: "range"}}})
+		}
+		join("a", "first", time.Minute)
+		join("b", "second", time.Minute)
+		w.advance(6*time.Second, func(coordinator.TimerKey, coordinator.Outcome) {})
+		w.ask(Sync{MemberID: "b", Generation: 1})
+		w.ask(Sync{MemberID: "a", Generation: 1})
+		join("c", "first", timeout)
+		join("d", "second", timeout)
+		if w.group.State() != Stable || w.group.Size() != 2 {
+			t.Fatalf("%s with %d members", w.group.State(), w.group.Size())
+		}
+		w.ask(Leave{Members: []Leaver{{MemberID: "d"}}})
+		fired := 0
+		for w.group.State() != Empty && fired < 100 {
+			key, at, ok := w.due(w.now.Add(time.Hour))
+			if !ok {
+				t.Fatal("nothing ends the rebalance")
+			}
+			delete(w.timers, key)
+			w.now = at
+			w.follow(w.group.Fired(at, key))
+			fired++
+		}
+		if fired > 20 {
+			t.Errorf("with a rebalance timeout of %s timers fired %d times", timeout, fired)
+		}
+	}
+}
+
 // Goal: a heartbeat costs one allocation, the list of its one reply.
 func TestHeartbeatAllocations(t *testing.T) {
 	w := stable(t, 3)

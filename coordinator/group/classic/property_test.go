@@ -162,7 +162,7 @@ func (p *population) hear(t *rapid.T, o coordinator.Outcome) {
 		p.hearRecord(t, recordOf(r))
 	}
 	wasTooLarge := slices.ContainsFunc(o.Notes, func(n coordinator.Note) bool {
-		return strings.HasSuffix(n.Text, "too large for one record")
+		return strings.HasSuffix(n.Text, "its record could not be written")
 	})
 	for _, r := range o.Replies {
 		switch reply := r.Body.(type) {

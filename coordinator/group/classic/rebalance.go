@@ -96,6 +96,9 @@ func (g *Group) joinFired(t *turn) {
 	}
 }
 
+// joinAgainMin is how long a group at least waits that has waited in vain: its members may allow no time at all.
+const joinAgainMin = time.Second
+
 // completeJoin makes a generation of the members that have joined. Dynamic members that have not are out; static ones
 // stay until their session ends.
 func (g *Group) completeJoin(t *turn) {
@@ -114,7 +117,7 @@ func (g *Group) completeJoin(t *turn) {
 		return
 	}
 	if !g.electJoined() {
-		g.armJoin(t, g.rebalanceTimeout()) // until sessions end, or someone joins
+		g.armJoin(t, max(g.rebalanceTimeout(), joinAgainMin)) // until sessions end, or someone joins
 		return
 	}
 	g.generation++

@@ -59,7 +59,7 @@ func (w *world) follow(o coordinator.Outcome) coordinator.Outcome {
 	}
 	if w.tooLarge && len(o.Records) > 0 {
 		w.tooLarge, w.stale = false, true
-		instead := w.follow(w.group.Refused(w.now))
+		instead := w.follow(w.group.Refused(w.now, false))
 		return coordinator.Outcome{Replies: append(o.Replies, instead.Replies...), Records: instead.Records,
 			Timers: instead.Timers, Notes: instead.Notes}
 	}

@@ -1,6 +1,7 @@
 package offsets
 
 import (
+	"math"
 	"time"
 
 	"spate/coordinator"
@@ -31,7 +32,7 @@ func (t *Table) Commit(
 		reply   = CommitReply{Topics: make([]CommittedTopic, 0, len(c.Topics))}
 	)
 	if c.RetentionMs != NoRetention {
-		expires = at + kafka.Timestamp(c.RetentionMs)
+		expires = at + kafka.Timestamp(min(c.RetentionMs, math.MaxInt64-int64(at))) // a client may say "for ever"
 	}
 	for i := range c.Topics {
 		topic := &c.Topics[i]

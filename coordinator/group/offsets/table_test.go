@@ -2,6 +2,7 @@ package offsets
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -222,5 +223,20 @@ func BenchmarkCommit(b *testing.B) {
 			table.Apply(r.(*record.OffsetCommit), coordinator.Place{Offset: at, ProducerID: kafka.NoProducerID})
 			at++
 		}
+	}
+}
+
+// TestRetentionForEver commits with the longest retention there is, which means for ever and not that the time has
+// come.
+func TestRetentionForEver(t *testing.T) {
+	table, now := NewTable(Settings{Retention: time.Hour}), time.Unix(1_700_000_000, 0)
+	c := Commit{RetentionMs: math.MaxInt64, Topics: []CommitTopic{{Topic: "a", Partitions: []CommitPartition{{}}}}}
+	records, _, err := table.Commit(now, "g", c, nil)
+	if err != nil || len(records) != 1 {
+		t.Fatal(records, err)
+	}
+	table.Apply(records[0].(*record.OffsetCommit), coordinator.Place{ProducerID: kafka.NoProducerID})
+	if expired, _ := table.Expire(now.AddDate(100, 0, 0), "g", Rule{Since: kafka.NoTimestamp}, 1); len(expired) > 0 {
+		t.Errorf("expired: %+v", expired[0])
 	}
 }

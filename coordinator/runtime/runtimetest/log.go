@@ -23,6 +23,7 @@ type Log struct {
 	appends  int // that were tried
 	failAt   func(n int) error
 	gone     error
+	full     error
 	readErr  error
 	watching func()
 }
@@ -76,6 +77,13 @@ func (l *Log) FailWhen(f func(n int) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.appends, l.failAt = 0, f
+}
+
+// Fill has no room be left for what is not reserved yet: err says so. nil ends that.
+func (l *Log) Fill(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = err
 }
 
 // FailReads has reads fail with err; nil ends that.
@@ -147,6 +155,16 @@ func (l *Log) Batches() []record.Batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.batches)
+}
+
+// Reserve is of runtime.Log.
+func (l *Log) Reserve(int, int, kafka.Timestamp) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return l.gone
+	}
+	return l.full
 }
 
 // Append is of runtime.Log.

@@ -3,6 +3,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
@@ -94,12 +95,13 @@ public final class Host {
         System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
         int status = 0;
+        left = null;
         try {
             Class.forName(command.get("class").asText()).getMethod("main", String[].class)
                 .invoke(null, (Object) args.toArray(new String[0]));
         } catch (InvocationTargetException e) {
-            if (e.getCause() instanceof Exited exited) {
-                status = exited.status;
+            if (left != null) {
+                status = left;
             } else {
                 status = -1;
                 System.err.println(e.getCause());
@@ -112,13 +114,22 @@ public final class Host {
             "out", out.toString(StandardCharsets.UTF_8), "err", err.toString(StandardCharsets.UTF_8))));
     }
 
+    /** The status that the tool has exited with first; null while it runs. */
+    private static Integer left;
+
+    /** Ends a tool. Some tools catch what this throws, report it, and exit again: nothing of that is heard. */
+    private static void exit(int status) {
+        if (left == null) {
+            left = status;
+            System.setOut(new PrintStream(OutputStream.nullOutputStream()));
+            System.setErr(new PrintStream(OutputStream.nullOutputStream()));
+        }
+        throw new Exited(status);
+    }
+
     public static void main(String[] ignored) throws Exception {
-        Exit.setExitProcedure((status, message) -> {
-            throw new Exited(status);
-        });
-        Exit.setHaltProcedure((status, message) -> {
-            throw new Exited(status);
-        });
+        Exit.setExitProcedure((status, message) -> exit(status));
+        Exit.setHaltProcedure((status, message) -> exit(status));
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             JsonNode command = JSON.readTree(line);

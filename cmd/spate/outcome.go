@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// outcome is what became of one thing that a command was to create or delete.
+type outcome struct {
+	Topic      string `json:"topic,omitempty"`
+	Group      string `json:"group,omitempty"`
+	Partition  *int32 `json:"partition,omitempty"`  // of an offset
+	Partitions *int32 `json:"partitions,omitempty"` // of a topic that was created
+	Done       bool   `json:"done"`                 // false too where there was nothing to do
+	Error      string `json:"error,omitempty"`
+
+	text string // a line for people; empty where it failed
+	err  error
+}
+
+// ended makes an outcome whole: as a line for people, or as an error.
+func (o outcome) ended(done bool, err error, format string, args ...any) outcome {
+	if err != nil {
+		o.err, o.Error = err, err.Error()
+		return o
+	}
+	o.Done, o.text = done, fmt.Sprintf(format, args...)
+	return o
+}
+
+// report prints what became of everything and gives the errors.
+func report(out io.Writer, outcomes []outcome, asJSON bool) error {
+	var failed []error
+	for _, o := range outcomes {
+		if o.err != nil {
+			failed = append(failed, o.err)
+		} else if !asJSON {
+			fmt.Fprintln(out, o.text)
+		}
+	}
+	if asJSON {
+		failed = append(failed, printJSON(out, append([]outcome{}, outcomes...)))
+	}
+	return errors.Join(failed...)
+}
