@@ -57,6 +57,9 @@ type storage struct {
 // openStorage reads all that is durable, and gives the image of the snapshot.
 func openStorage(fs vfs.FS, o Options) (*storage, *image.Image, error) {
 	s := &storage{fs: fs, dir: path.Join(o.Dir, metadataFolder), node: o.NodeID, directory: o.DirectoryID}
+	if isForeign(fs, s.dir) {
+		return nil, nil, ErrForeign
+	}
 	if err := s.prepareFolder(o.Dir); err != nil {
 		return nil, nil, err
 	}

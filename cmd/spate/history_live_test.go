@@ -106,7 +106,7 @@ func TestHistoryAfterRetention(t *testing.T) {
 	must(t, "", on("topic", "create", "short", "-c", "segment.bytes=1048576", "-c", "retention.bytes=1048576")...)
 	must(t, strings.Repeat(strings.Repeat("x", 1000)+"\n", 5000), on("produce", "short", "-q")...)
 	var start, end int64
-	// Retention has come to rest when less than two segments are left: at most 2 MiB, and so 2,100 records of 1,000 bytes.
+	// Retention has come to rest when less than two segments are left: at most 2 MiB, so 2,100 records of 1,000 bytes.
 	for start == 0 || end-start > 2100 { // the test's own time limit bounds it
 		var described []topicDescription
 		err := json.Unmarshal([]byte(must(t, "", on("topic", "describe", "short", "-o", "json")...)), &described)

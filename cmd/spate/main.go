@@ -87,7 +87,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 		return fmt.Errorf(`%w; "%s --help" lists the flags`, err, cmd.CommandPath())
 	})
 	root.AddCommand(newBroker(began), newTopic(), newGroup(), newProduce(), newConsume(),
-		newDump(), newVerify(), newVersion())
+		newDump(), newVerify(), newAdopt(), newVersion())
 	explainArguments(root)
 	return root
 }

@@ -149,6 +149,14 @@ func (d *Fault) Rename(from, to string) error {
 	return d.disk.Rename(from, to)
 }
 
+// Exchange asks the hook with OpRename.
+func (d *Fault) Exchange(a, b string) error {
+	if err := d.hook(Op{Kind: OpRename, Name: a, To: b}); err != nil {
+		return pathError("exchange", a, err)
+	}
+	return d.disk.Exchange(a, b)
+}
+
 // Remove asks the hook with OpRemove.
 func (d *Fault) Remove(name string) error {
 	if err := d.hook(Op{Kind: OpRemove, Name: name}); err != nil {

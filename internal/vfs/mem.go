@@ -225,6 +225,27 @@ func (m *Mem) rename(from, to string) error {
 	return nil
 }
 
+// Exchange swaps two names of one directory.
+func (m *Mem) Exchange(a, b string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, aBase, err := m.parent(a)
+	other, bBase, err2 := m.parent(b)
+	switch {
+	case err == nil && err2 != nil:
+		err = err2
+	case err == nil && dir != other:
+		err = syscall.EXDEV
+	case err == nil && (dir.entries[aBase] == nil || dir.entries[bBase] == nil):
+		err = syscall.ENOENT
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	dir.change(dirChange{removed: aBase, back: dir.entries[bBase], added: bBase, node: dir.entries[aBase]})
+	return nil
+}
+
 // Remove removes a file or an empty directory.
 func (m *Mem) Remove(name string) error {
 	m.mu.Lock()

@@ -33,14 +33,18 @@ type memWrite struct {
 	truncate bool
 }
 
-// dirChange is one atomic change of a directory: it takes one name out, puts one in, or both.
+// dirChange is one atomic change of a directory: it takes one name out, puts one in, or both; or it swaps two.
 type dirChange struct {
 	removed, added string
 	node           *memNode // what added names
+	back           *memNode // what removed names from now on; nil for nothing
 }
 
 func (c dirChange) apply(entries map[string]*memNode) {
-	if c.removed != "" {
+	switch {
+	case c.back != nil:
+		entries[c.removed] = c.back
+	case c.removed != "":
 		delete(entries, c.removed)
 	}
 	if c.added != "" {

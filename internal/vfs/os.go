@@ -40,6 +40,15 @@ func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 // Rename renames from to to, replacing a file that is there.
 func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 
+// Exchange swaps two names. File systems that cannot do it in one step say EINVAL.
+func (OS) Exchange(a, b string) error {
+	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
 // Remove removes a file or an empty directory.
 func (OS) Remove(name string) error { return os.Remove(name) }
 
@@ -59,20 +68,26 @@ func (OS) SyncDir(name string) error {
 	return d.Close()
 }
 
-// Lock takes an exclusive flock on name. The file stays behind when the lock is given up: removing it would let two
-// processes lock two files of one name.
+// Lock takes an exclusive flock on name, and the record lock that Apache Kafka takes: the kernel keeps the two apart,
+// and a directory must not have one broker of each. The file stays behind when the lock is given up: removing it would
+// let two processes lock two files of one name.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	err = retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err == nil {
+		// Of the open file, not of the process: closing another descriptor of the file would end the latter.
+		whole := unix.Flock_t{Type: unix.F_WRLCK}
+		err = retry(func() error { return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole) })
+	}
 	if err != nil {
 		f.Close()
-		if err == unix.EWOULDBLOCK {
+		if err == unix.EWOULDBLOCK || err == unix.EACCES {
 			return nil, fmt.Errorf("lock %s: %w", name, ErrLocked)
 		}
-		return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 	}
 	return f, nil
 }

@@ -22,6 +22,8 @@ type FS interface {
 	ReadDir(name string) ([]fs.DirEntry, error) // sorted by name
 	Stat(name string) (fs.FileInfo, error)
 	Rename(from, to string) error // replaces an existing file
+	// Exchange swaps two names of one directory in one step, also across a power cut.
+	Exchange(a, b string) error
 	Remove(name string) error
 	RemoveAll(name string) error
 	// SyncDir makes creations, renames and removals in the directory name durable.

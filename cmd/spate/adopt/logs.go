@@ -1,0 +1,314 @@
+package adopt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"spate/coordinator"
+	groups "spate/coordinator/group/record"
+	"spate/kafka"
+	"spate/kafka/record"
+	"spate/partition"
+	"spate/segment"
+)
+
+// readLogs goes through every batch of every partition.
+func (c *checker) readLogs() error {
+	for topic := range c.image.Topics() {
+		c.plan.Topics = append(c.plan.Topics, Topic{
+			Name: topic.Name, ID: topic.ID.String(), Partitions: len(topic.Partitions)})
+		c.plan.Partitions += len(topic.Partitions)
+		counts := &c.plan.Topics[len(c.plan.Topics)-1]
+		for index := range topic.Partitions {
+			tp := kafka.TopicPartition{Topic: topic.Name, Partition: kafka.PartitionIndex(index)}
+			f, found := c.folders[tp]
+			if !found {
+				continue
+			}
+			l := &logCheck{checker: c, tp: tp, folder: f, counts: counts, open: transactions{}}
+			if tp.Topic == groupTopic {
+				l.groups = newGroupState()
+			}
+			if err := l.check(); err != nil {
+				return err
+			}
+		}
+		c.plan.Bytes += counts.Bytes
+	}
+	return nil
+}
+
+// logCheck looks at the log of one partition.
+type logCheck struct {
+	*checker
+	tp     kafka.TopicPartition
+	folder folder
+	counts *Topic
+	open   transactions
+	groups *groupState // of a partition of __consumer_offsets, else nil
+	next   kafka.Offset
+}
+
+func (l *logCheck) check() error {
+	entries, err := l.fs.ReadDir(l.folder.path)
+	if err != nil {
+		return err
+	}
+	var bases []kafka.Offset
+	for _, e := range entries {
+		base, suffix, ok := segment.ParseFileName(e.Name())
+		switch {
+		case partition.IsLeftover(e.Name()):
+		case strings.HasSuffix(e.Name(), ".swap"):
+			l.refuse("%s is half of a replacement of segments: start Kafka again and stop it cleanly",
+				path.Join(l.folder.path, e.Name()))
+			return nil
+		case ok && suffix == segment.LogSuffix:
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	point := l.folder.dir.recovery[l.tp]
+	for i, base := range bases {
+		// After a crash an offset gap behind what is known to be flushed is the mark of a lost tail, and what
+		// follows it goes: a log that was compacted must not come to that.
+		if i > 0 && l.next < base && base > point {
+			l.refuse("%s has no offsets from %d to %d, as compaction leaves it, and is known to be flushed up to %d "+
+				"only: recovery could cut it there; start Kafka again and stop it cleanly",
+				l.folder.path, l.next, base, point)
+			return nil
+		}
+		l.next = max(l.next, base)
+		whole, err := l.segment(base, i+1 == len(bases))
+		if err != nil || !whole {
+			return err
+		}
+	}
+	if l.next < point {
+		l.refuse("%s ends at offset %d, but everything below %d had been flushed: records are missing",
+			l.folder.path, l.next, point)
+	}
+	l.finish()
+	return nil
+}
+
+// segment looks at one segment and reports whether its log goes on behind it.
+func (l *logCheck) segment(base kafka.Offset, last bool) (goesOn bool, err error) {
+	name := path.Join(l.folder.path, segment.FileName(base, segment.LogSuffix))
+	position, err := walk(l.fs, name, l.groups != nil, l.batch)
+	var disk *fs.PathError
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &disk):
+		return false, err
+	case errors.Is(err, errOldFormat):
+		l.refuse("%s holds batches of a message format older than version 2 (position %d), which cannot be read",
+			name, position)
+		return false, nil
+	}
+	var bad *groupError
+	// What a crash tore is cut off at the start; what had been flushed, or was closed cleanly, must be whole.
+	torn := !l.folder.dir.clean && l.next >= l.folder.dir.recovery[l.tp] && !errors.As(err, &bad)
+	if !torn {
+		l.refuse("%s is damaged at position %d: %v", name, position, err)
+		return false, nil
+	}
+	tail := "what follows"
+	if !last {
+		tail = "what follows, later segments too"
+	}
+	l.note("%s ends at position %d, as after a power cut; the first start of Spate cuts off %s", name, position, tail)
+	l.finish()
+	return false, nil
+}
+
+// batch takes in one batch.
+func (l *logCheck) batch(b record.Batch) error {
+	if b.BaseOffset() < l.next {
+		return fmt.Errorf("a batch has base offset %d, but %d is the next", b.BaseOffset(), l.next)
+	}
+	l.next = b.NextOffset()
+	if !b.IsControl() {
+		l.counts.Records += int64(b.Count())
+	}
+	l.counts.Bytes += record.LogOverhead + int64(b.Length())
+	l.open.batch(b)
+	if l.groups == nil {
+		return nil
+	}
+	return l.groups.batch(b)
+}
+
+// finish looks at what the whole log came to.
+func (l *logCheck) finish() {
+	if len(l.open) > 0 {
+		first := kafka.Offset(-1)
+		for _, offset := range l.open {
+			if first < 0 || offset < first {
+				first = offset
+			}
+		}
+		l.refuse("%s has %d open transaction(s), the first from offset %d: nobody would ever end them; start Kafka "+
+			"again, let them end, and stop it", l.tp, len(l.open), first)
+	}
+	if l.groups == nil {
+		return
+	}
+	for _, kind := range l.groups.unserved() {
+		l.refuse("%s holds %s, which are not served yet: their state would be lost", l.tp, kind)
+	}
+	groups, offsets := l.groups.count()
+	l.plan.Groups += groups
+	l.plan.Offsets += offsets
+}
+
+// groupError is a record of __consumer_offsets that could not be loaded.
+type groupError struct{ error }
+
+// Unwrap gives the error itself.
+func (e *groupError) Unwrap() error { return e.error }
+
+// groupState is what the last records of one partition of __consumer_offsets say.
+type groupState struct {
+	decoder groups.Decoder
+	offsets map[offsetKey]struct{}
+	members map[string]struct{} // groups, with or without offsets
+	others  map[string]string   // keys of groups of a kind that is not served → the kind
+	pending map[kafka.ProducerID][]func()
+}
+
+// offsetKey is what an offset is committed for.
+type offsetKey struct {
+	group string
+	tp    kafka.TopicPartition
+}
+
+func newGroupState() *groupState {
+	return &groupState{offsets: map[offsetKey]struct{}{}, members: map[string]struct{}{}, others: map[string]string{},
+		pending: map[kafka.ProducerID][]func(){}}
+}
+
+// batch takes in one batch. What is committed in a transaction counts when it ends.
+func (g *groupState) batch(b record.Batch) error {
+	it := b.Records()
+	defer it.Close()
+	for r, ok := it.Next(); ok; r, ok = it.Next() {
+		if b.IsControl() {
+			t, err := r.ControlType()
+			if err != nil {
+				return err
+			}
+			g.end(b.ProducerID(), t == record.ControlCommit)
+			continue
+		}
+		apply, err := g.record(r.Key, r.Value)
+		switch {
+		case err != nil:
+			return &groupError{fmt.Errorf("offset %d: %w", r.Offset, err)}
+		case b.IsTransactional():
+			g.pending[b.ProducerID()] = append(g.pending[b.ProducerID()], apply)
+		default:
+			apply()
+		}
+	}
+	return it.Err()
+}
+
+// end ends the transaction of a producer.
+func (g *groupState) end(id kafka.ProducerID, committed bool) {
+	if committed {
+		for _, apply := range g.pending[id] {
+			apply()
+		}
+	}
+	delete(g.pending, id)
+}
+
+// record decodes one record and gives what it does.
+func (g *groupState) record(key, value []byte) (apply func(), err error) {
+	decoded, err := g.decoder.Decode(key, value)
+	if errors.Is(err, coordinator.ErrUnknownRecord) {
+		name, kind := string(key), kindOf(key)
+		return func() {
+			if value == nil {
+				delete(g.others, name)
+			} else {
+				g.others[name] = kind
+			}
+		}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { g.apply(decoded) }, nil
+}
+
+func (g *groupState) apply(r coordinator.Record) {
+	switch r := r.(type) {
+	case *groups.OffsetCommit:
+		key := offsetKey{r.Group, kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}}
+		put(g.offsets, key, r.Deleted)
+	case *groups.Group:
+		put(g.members, r.Group, r.Deleted)
+	case *groups.ConsumerGroup:
+		put(g.members, r.Group, r.Deleted)
+	}
+}
+
+func put[K comparable](set map[K]struct{}, key K, deleted bool) {
+	if deleted {
+		delete(set, key)
+		return
+	}
+	set[key] = struct{}{}
+}
+
+// The record types of the other kinds of groups, by the first and the last number.
+const (
+	shareFirst, shareLast = 9, 15
+	streamsFirst          = 17
+)
+
+// kindOf names the kind of group that the type in a key belongs to.
+func kindOf(key []byte) string {
+	n := 0
+	if len(key) >= 2 {
+		n = int(key[0])<<8 | int(key[1])
+	}
+	switch {
+	case n >= shareFirst && n <= shareLast:
+		return "share groups"
+	case n >= streamsFirst:
+		return "streams groups"
+	}
+	return fmt.Sprintf("groups with records of type %d", n)
+}
+
+// unserved are the kinds of groups that would lose their state.
+func (g *groupState) unserved() []string {
+	var kinds []string
+	for _, kind := range g.others {
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// count is the number of groups and of committed offsets.
+func (g *groupState) count() (int, int) {
+	all := map[string]struct{}{}
+	for group := range g.members {
+		all[group] = struct{}{}
+	}
+	for key := range g.offsets {
+		all[key.group] = struct{}{}
+	}
+	return len(all), len(g.offsets)
+}
