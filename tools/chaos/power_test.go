@@ -5,6 +5,7 @@ package chaos
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"spate/internal/proc"
@@ -32,8 +33,13 @@ func TestGroupPowerCut(t *testing.T) {
 	}
 }
 
-// powerCut is the fault: the power goes, the broker with it, and the disk comes back.
+// powerCut is the fault: the power goes, the broker with it, and the disk comes back. The broker is stopped first, as
+// lack of power would: while a file system is being shut down, ext4 may let a fdatasync succeed whose data it no longer
+// writes, and a broker that goes on would let consumers have what is lost.
 func (d *Disk) powerCut(b *proc.Broker) error {
+	if err := syscall.Kill(b.PID, syscall.SIGSTOP); err != nil {
+		return err
+	}
 	err := d.Cut()
 	b.Kill()
 	if err != nil {

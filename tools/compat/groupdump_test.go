@@ -86,7 +86,8 @@ func dumpOffsets(s *script) []string {
 			text = logRandom.ReplaceAllString(text, "-UUID")
 			text = uuids.ReplaceAllString(text, "UUID")
 			text = base64IDs.ReplaceAllString(text, "${1}ID${2}")
-			records = append(records, "key of "+m[1]+", value of "+m[2]+" bytes, "+logBytes.ReplaceAllString(text, `"$1":"…"`))
+			text = sortMembers(logBytes.ReplaceAllString(text, `"$1":"…"`))
+			records = append(records, "key of "+m[1]+", value of "+m[2]+" bytes, "+text)
 		case !slices.ContainsFunc([]*regexp.Regexp{dumpFile, dumpStart, logBatch}, func(r *regexp.Regexp) bool {
 			return r.MatchString(line)
 		}):
@@ -94,6 +95,19 @@ func dumpOffsets(s *script) []string {
 		}
 	}
 	return records
+}
+
+// sortMembers puts the members of a classic group in order, because Kafka writes them in that of a hash map of random
+// ids.
+func sortMembers(text string) string {
+	const list, member, end = `"members":[`, `{"memberId":`, `]}}`
+	head, rest, found := strings.Cut(text, list+member)
+	if !found || !strings.HasSuffix(rest, end) {
+		return text
+	}
+	members := strings.Split(strings.TrimSuffix(rest, end), ","+member)
+	slices.Sort(members)
+	return head + list + member + strings.Join(members, ","+member) + end
 }
 
 func offsetLog(s *script) {
