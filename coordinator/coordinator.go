@@ -56,11 +56,12 @@ type Timer struct {
 }
 
 // Outcome is what follows from a command. The records are appended all or none. The replies are given when these
-// records and everything before them are committed; timers are set at once.
+// records and everything before them are committed, and so are the tasks handed out; timers are set at once.
 type Outcome struct {
 	Records []Record
 	Replies []Reply
 	Timers  []Timer
+	Tasks   []any
 	Notes   []Note
 }
 
@@ -94,6 +95,10 @@ func (o *Outcome) SetTimer(key TimerKey, at time.Time) { o.Timers = append(o.Tim
 // StopTimer takes a timer back.
 func (o *Outcome) StopTimer(key TimerKey) { o.Timers = append(o.Timers, Timer{Key: key}) }
 
+// Ask adds a task: work outside the machine, of a type that the machine and its host have agreed on. What comes of it
+// comes back as a command. It may never come: the shard may be loaded anew meanwhile, and the machine has to ask again.
+func (o *Outcome) Ask(task any) { o.Tasks = append(o.Tasks, task) }
+
 // Note adds a note.
 func (o *Outcome) Note(group, text string) { o.Notes = append(o.Notes, Note{Group: group, Text: text}) }
 
@@ -102,5 +107,6 @@ func (o *Outcome) Join(other Outcome) {
 	o.Records = append(o.Records, other.Records...)
 	o.Replies = append(o.Replies, other.Replies...)
 	o.Timers = append(o.Timers, other.Timers...)
+	o.Tasks = append(o.Tasks, other.Tasks...)
 	o.Notes = append(o.Notes, other.Notes...)
 }

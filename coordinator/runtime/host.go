@@ -28,6 +28,9 @@ type Options struct {
 	// Merge makes one of two broadcasts that a shard has not taken yet; if it is nil, the later one replaces the
 	// earlier.
 	Merge func(earlier, later any) any
+	// Do carries out the tasks of a partition's machine, whose shard leads in epoch. It is called on the shard's
+	// goroutine and must not wait; it submits what comes of the task as a command. nil where machines have no tasks.
+	Do func(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, task any)
 	// QueueMax bounds the commands that wait for one shard; 0 stands for 65536, six times the members of a very large
 	// group.
 	QueueMax int

@@ -134,8 +134,21 @@ func (s *shard) takeEffect(now time.Time, o *coordinator.Outcome) {
 		r := &o.Replies[i]
 		s.park(now, r.To, r.Body, r.Err)
 	}
+	for _, task := range o.Tasks {
+		s.parked.push(parkedReply{from: s.batch.end, since: now, done: errand{s}, body: task})
+	}
 	for _, n := range o.Notes {
 		s.host.options.Log.Info(n.Text, "group", n.Group, "partition", s.name)
+	}
+}
+
+// errand is a task that is parked like a reply. One that is refused is dropped with the machine that asked for it.
+type errand struct{ shard *shard }
+
+// Done hands the task out.
+func (e errand) Done(task any, err error) {
+	if err == nil {
+		e.shard.host.options.Do(e.shard.partition, e.shard.epoch, task)
 	}
 }
 
