@@ -11,6 +11,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"spate/coordinator"
 	"spate/internal/invariant"
@@ -197,4 +199,70 @@ func (t *Transaction) readValue(v *reader) {
 			field.buf = nil // of a later release
 		}
 	})
+}
+
+// Partitions lists the partitions, in the order of the topics.
+func (t *Transaction) Partitions() []kafka.TopicPartition {
+	n := 0
+	for i := range t.Topics {
+		n += len(t.Topics[i].Partitions)
+	}
+	list := make([]kafka.TopicPartition, 0, n)
+	for i := range t.Topics {
+		for _, p := range t.Topics[i].Partitions {
+			list = append(list, kafka.TopicPartition{Topic: t.Topics[i].Name, Partition: p})
+		}
+	}
+	return list
+}
+
+// Sort puts topics and partitions in order, each once. Kafka writes them in any.
+func (t *Transaction) Sort() {
+	slices.SortStableFunc(t.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	kept := t.Topics[:0]
+	for _, topic := range t.Topics {
+		if n := len(kept); n > 0 && kept[n-1].Name == topic.Name {
+			kept[n-1].Partitions = append(kept[n-1].Partitions, topic.Partitions...)
+		} else {
+			kept = append(kept, topic)
+		}
+	}
+	for i := range kept {
+		slices.Sort(kept[i].Partitions)
+		kept[i].Partitions = slices.Compact(kept[i].Partitions)
+	}
+	t.Topics = kept
+}
+
+// Has tells whether a partition is in the transaction. The topics are sorted.
+func (t *Transaction) Has(p kafka.TopicPartition) bool {
+	i, found := t.find(p.Topic)
+	if !found {
+		return false
+	}
+	_, found = slices.BinarySearch(t.Topics[i].Partitions, p.Partition)
+	return found
+}
+
+func (t *Transaction) find(topic string) (int, bool) {
+	return slices.BinarySearchFunc(t.Topics, topic, func(t Topic, name string) int { return strings.Compare(t.Name, name) })
+}
+
+// With gives the sorted topics with partitions added. The transaction and its topics stay as they are.
+func (t *Transaction) With(partitions []kafka.TopicPartition) []Topic {
+	with := Transaction{Topics: slices.Clone(t.Topics)}
+	for i := range with.Topics {
+		with.Topics[i].Partitions = slices.Clone(with.Topics[i].Partitions)
+	}
+	for _, p := range partitions {
+		i, found := with.find(p.Topic)
+		if !found {
+			with.Topics = slices.Insert(with.Topics, i, Topic{Name: p.Topic})
+		}
+		list := with.Topics[i].Partitions
+		if at, found := slices.BinarySearch(list, p.Partition); !found {
+			with.Topics[i].Partitions = slices.Insert(list, at, p.Partition)
+		}
+	}
+	return with.Topics
 }

@@ -1,0 +1,192 @@
+package txn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"spate/coordinator"
+	"spate/coordinator/txn/record"
+	"spate/kafka"
+)
+
+// outcomeOf is the prepared state that leads to a commit or an abort.
+func outcomeOf(commit bool) record.State {
+	if commit {
+		return record.PrepareCommit
+	}
+	return record.PrepareAbort
+}
+
+// completeOf is the state after a prepared one.
+func completeOf(prepared record.State) record.State {
+	if prepared == record.PrepareCommit {
+		return record.CompleteCommit
+	}
+	return record.CompleteAbort
+}
+
+// endOne ends a transaction as clients before version 2 ask for it: the epoch stays. Who asks again for what has been
+// done is told that it is done.
+func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, cmd *EndTxn) error {
+	if t == nil {
+		return kafka.InvalidProducerIDMapping
+	}
+	if err := t.check(cmd.ProducerID, cmd.Epoch); err != nil {
+		return err
+	}
+	switch {
+	case t.State.IsPrepared():
+		return kafka.ConcurrentTransactions
+	case t.State == record.Ongoing:
+		next := s.follow(t.Transaction, now, outcomeOf(cmd.Commit))
+		next.NextProducerID, next.ClientVersion = kafka.NoProducerID, 0
+		s.end(out, now, next)
+		return nil
+	case t.State == completeOf(outcomeOf(cmd.Commit)):
+		return nil
+	case !t.isServed():
+		return kafka.UnknownServerError
+	}
+	return kafka.InvalidTxnState
+}
+
+// endTwo ends a transaction and raises the producer's epoch. The epoch of a request tells whether it is the second copy
+// of one that was carried out, which is told the same again, or about the transaction after it. An abort where there is
+// no transaction raises the epoch too: records of the producer may be on their way to partitions that nobody has added
+// yet.
+func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, cmd *EndTxn) (reply any, err error) {
+	switch {
+	case t == nil:
+		return nil, kafka.InvalidProducerIDMapping
+	case t.State.IsPrepared():
+		return nil, kafka.ConcurrentTransactions
+	}
+	isOverflow := cmd.ProducerID == t.PreviousProducerID && cmd.Epoch == epochLast && t.Epoch == 0
+	isCopy := t.State.IsComplete() && (isOverflow || int(t.Epoch) == int(cmd.Epoch)+1)
+	switch {
+	case cmd.ProducerID != t.ProducerID && !isOverflow:
+		return nil, kafka.InvalidProducerIDMapping
+	case cmd.Epoch != t.Epoch && !isCopy:
+		return nil, kafka.ProducerFenced
+	case !t.isServed():
+		return nil, kafka.UnknownServerError
+	case isCopy && t.State == completeOf(outcomeOf(cmd.Commit)):
+		return Producer{ID: t.ProducerID, Epoch: t.Epoch}, nil
+	case isCopy, t.State != record.Ongoing && cmd.Commit:
+		return nil, kafka.InvalidTxnState
+	}
+	return s.prepareTwo(out, now, t, cmd.Commit, cmd.Fresh)
+}
+
+// prepareTwo decides the end of a transaction, or of none, with the next epoch.
+func (s *Shard) prepareTwo(
+	out *coordinator.Outcome, now time.Time, t *transaction, commit bool, fresh kafka.ProducerID,
+) (reply any, err error) {
+	next := s.follow(t.Transaction, now, outcomeOf(commit))
+	next.NextProducerID, next.ClientVersion = kafka.NoProducerID, versionTwo
+	if isExhausted(t.Epoch) {
+		if fresh == kafka.NoProducerID {
+			return nil, ErrNeedsProducerID
+		}
+		next.NextProducerID = fresh
+	}
+	if t.State != record.Ongoing {
+		next.Start = next.LastUpdate
+	}
+	next.LastEpoch = t.Epoch
+	if t.Epoch < math.MaxInt16 {
+		next.Epoch = t.Epoch + 1
+	}
+	s.end(out, now, next)
+	complete := s.complete(next, now)
+	return Producer{ID: complete.ProducerID, Epoch: complete.Epoch}, nil
+}
+
+// fence aborts an open transaction on behalf of the coordinator. Its producer has an epoch that is too old then.
+func (s *Shard) fence(out *coordinator.Outcome, now time.Time, t *transaction, fresh kafka.ProducerID) error {
+	if s.version >= versionTwo {
+		_, err := s.prepareTwo(out, now, t, false, fresh)
+		return err
+	}
+	next := s.follow(t.Transaction, now, record.PrepareAbort)
+	next.NextProducerID, next.ClientVersion, next.LastEpoch = kafka.NoProducerID, 0, kafka.NoProducerEpoch
+	if t.Epoch < math.MaxInt16 {
+		next.Epoch = t.Epoch + 1
+	}
+	s.end(out, now, next)
+	return nil
+}
+
+// end writes the decision and has the markers written, as soon as it is committed.
+func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Transaction) {
+	out.Write(prepared)
+	if partitions := prepared.Partitions(); len(partitions) > 0 {
+		out.Ask(markersOf(prepared, partitions))
+		return
+	}
+	out.Write(s.complete(prepared, now))
+}
+
+func markersOf(t *record.Transaction, partitions []kafka.TopicPartition) WriteMarkers {
+	return WriteMarkers{
+		ID: t.ID, ProducerID: t.ProducerID, Epoch: t.Epoch, Commit: t.State == record.PrepareCommit,
+		ClientVersion: t.ClientVersion, Partitions: partitions,
+	}
+}
+
+// complete makes the record of a transaction all of whose markers are written.
+func (s *Shard) complete(t *record.Transaction, now time.Time) *record.Transaction {
+	next := s.follow(t, now, completeOf(t.State))
+	next.Topics, next.NextProducerID = nil, kafka.NoProducerID
+	if t.ClientVersion >= versionTwo && t.NextProducerID != kafka.NoProducerID {
+		next.ProducerID, next.Epoch = t.NextProducerID, 0
+	}
+	return next
+}
+
+// proceed asks for the markers that are not written, or writes the end if all are.
+func (s *Shard) proceed(out *coordinator.Outcome, now time.Time, t *transaction) {
+	if len(t.unmarked) == 0 {
+		out.Write(s.complete(t.Transaction, now))
+		return
+	}
+	out.Ask(markersOf(t.Transaction, slices.Clone(t.unmarked)))
+}
+
+const (
+	// retryMarkers is when markers are asked for again that could not be written; the value is Kafka's
+	// retry.backoff.ms.
+	retryMarkers = 100 * time.Millisecond
+	// retryFenced is that for markers that a partition refuses for good. Kafka gives up on them until the coordinator is
+	// loaded again, and its transaction stays as it is; this only asks seldom enough to cost nothing.
+	retryFenced = time.Minute
+)
+
+// marked takes the answer about markers. One that is about an end that has passed is late.
+func (s *Shard) marked(out *coordinator.Outcome, now time.Time, t *transaction, cmd *Markers) {
+	asked := &cmd.Asked
+	if t == nil || t.State != outcomeOf(asked.Commit) || t.ProducerID != asked.ProducerID || t.Epoch != asked.Epoch {
+		return
+	}
+	retry := time.Duration(0)
+	done := make(map[kafka.TopicPartition]bool, len(asked.Partitions))
+	for i, p := range asked.Partitions {
+		switch code := kafka.CodeOf(cmd.Errs[i]); code {
+		case kafka.NoError:
+			done[p] = true
+		case kafka.InvalidProducerEpoch.Code, kafka.TransactionCoordinatorFenced.Code:
+			retry = retryFenced
+			out.Note(t.ID, fmt.Sprintf("partition %s refuses the end of the transaction: %s", p, cmd.Errs[i]))
+		default:
+			retry = max(retry, retryMarkers)
+		}
+	}
+	t.unmarked = slices.DeleteFunc(t.unmarked, func(p kafka.TopicPartition) bool { return done[p] })
+	if len(t.unmarked) == 0 {
+		out.Write(s.complete(t.Transaction, now))
+		return
+	}
+	out.SetTimer(coordinator.TimerKey{Kind: timerMarkers, Group: t.ID}, now.Add(max(retry, retryMarkers)))
+}
