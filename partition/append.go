@@ -26,6 +26,9 @@ type AppendOptions struct {
 	Origin         Origin
 	Now            kafka.Timestamp // the broker's time, for LogAppendTime and the timestamp rules
 	ProduceVersion int16           // of the request, for OriginClient
+	// Verification is the number under which the coordinator was asked about a transaction that is not open here yet.
+	Verification Verification
+	TxnVersion   int16 // of a marker: the transaction.version that its producer works by
 }
 
 // ErrUnexpectedOffset says that a leader's batch does not continue this log.
@@ -118,6 +121,13 @@ func appendTime(r *record.Rules) kafka.Timestamp {
 	return kafka.NoTimestamp
 }
 
+// claim is what the append says to the producer state.
+func (l *Log) claim(a *AppendOptions) *claim {
+	return &claim{
+		origin: a.Origin, verified: l.dir.verified.Load(), verification: a.Verification, txnVersion: a.TxnVersion,
+	}
+}
+
 // prepareClient takes the one batch of a Produce request.
 func (l *Log) prepareClient(records []byte, a AppendOptions) (prepared, error) {
 	b, err := record.Single(records)
@@ -131,7 +141,7 @@ func (l *Log) prepareClient(records []byte, a AppendOptions) (prepared, error) {
 	}
 	b = facts.Batch
 	base := l.logEnd.load()
-	known, duplicate, err := l.producers.check(b, nil, a.Origin, base)
+	known, duplicate, err := l.producers.check(b, nil, l.claim(&a), base)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -164,7 +174,7 @@ func (l *Log) prepareCoordinator(records []byte, a AppendOptions) (prepared, err
 		if err != nil {
 			return prepared{}, err
 		}
-		if _, _, err := l.producers.check(facts.Batch, m, a.Origin, p.end); err != nil {
+		if _, _, err := l.producers.check(facts.Batch, m, l.claim(&a), p.end); err != nil {
 			return prepared{}, err
 		}
 		facts.Batch.SetBaseOffset(p.end)

@@ -128,7 +128,9 @@ func (l *Log) HighWatermark() kafka.Offset { return l.highWatermark.load() }
 
 // LastStableOffset is the offset below which every transaction is decided and committed: the end of read_committed.
 func (l *Log) LastStableOffset() kafka.Offset {
-	unstable, highWatermark := l.firstUnstable.load(), l.highWatermark.load()
+	// In this order: a transaction that begins in between begins at or past the high watermark that was read.
+	highWatermark := l.highWatermark.load()
+	unstable := l.firstUnstable.load()
 	if unstable == kafka.NoOffset {
 		return highWatermark
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	HighWatermarkInterval   time.Duration // replica.high.watermark.checkpoint.interval.ms
 	ProducerExpiration      time.Duration // producer.id.expiration.ms
 	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
+	Unverified              bool          // not transaction.partition.verification.enable
 	SlowAfter               time.Duration // an append or a flush that takes longer makes the directory slow
 
 	// OnFail is called once, off the event loops, when an I/O error took the directory offline.
@@ -79,6 +80,7 @@ type LogDir struct {
 	unloaded  atomic.Bool // a log could not be loaded: the directory is not closed cleanly
 	announced sync.Once
 	slowUntil atomic.Int64 // Unix nanoseconds
+	verified  atomic.Bool  // transaction.partition.verification.enable
 	flushing  atomic.Int64 // when the round of the group commit that is under way began; 0 for none
 
 	// opening serialises OpenLogs. Held across I/O; never taken on a loop.
@@ -95,6 +97,12 @@ type LogDir struct {
 	tasks       task.Group
 }
 
+// Verified tells whether a transaction's coordinator is asked before a batch of the transaction is appended.
+func (d *LogDir) Verified() bool { return d.verified.Load() }
+
+// SetVerified puts a new transaction.partition.verification.enable in force.
+func (d *LogDir) SetVerified(on bool) { d.verified.Store(on) }
+
 // failure is the I/O error that took the directory offline, and what everybody is told from then on.
 type failure struct {
 	cause  error
@@ -105,6 +113,7 @@ type failure struct {
 // checkpoint files. It loads no log and starts nothing.
 func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 	d := &LogDir{env: env, path: dir, options: o, logs: map[kafka.TopicPartition]*Log{}}
+	d.verified.Store(!o.Unverified)
 	d.flusher.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
 	if err := makeFolder(env.FS, dir); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"spate/kafka"
@@ -100,46 +101,74 @@ type producers struct {
 	entries   map[kafka.ProducerID]*producer
 	open      []openTxn    // by first offset
 	uncertain []decidedTxn // decided past the high watermark, by first offset
+
+	verifying map[kafka.ProducerID]*verification // questions to coordinators, by their producer
+	asked     Verification                       // the number of the last question
 }
 
-func newProducers() producers { return producers{entries: map[kafka.ProducerID]*producer{}} }
+func newProducers() producers {
+	return producers{
+		entries: map[kafka.ProducerID]*producer{}, verifying: map[kafka.ProducerID]*verification{},
+	}
+}
+
+// claim is what an append says of itself, beside its batches.
+type claim struct {
+	origin       Origin
+	verified     bool         // batches of a transaction must have been verified
+	verification Verification // the number under which they were
+	txnVersion   int16        // of a marker: the transaction.version that its producer works by
+}
 
 // check holds b, which would get firstOffset, to Kafka's rules for producers, and finds the first copy of a batch
 // that a client sent again. m is the marker in b, if b is a control batch that ends a transaction.
-func (p *producers) check(b record.Batch, m *marker, origin Origin, firstOffset kafka.Offset) (
+func (p *producers) check(b record.Batch, m *marker, c *claim, firstOffset kafka.Offset) (
 	known producerBatch, duplicate bool, err error) {
-	if origin == OriginReplication || !b.HasProducerID() {
+	if c.origin == OriginReplication || !b.HasProducerID() {
 		return producerBatch{}, false, nil
 	}
 	e := p.entries[b.ProducerID()]
-	if e == nil {
-		return producerBatch{}, false, nil
-	}
-	if origin == OriginClient {
+	if e != nil && c.origin == OriginClient {
 		if known, found := e.duplicate(b); found {
 			return known, true, nil
 		}
 	}
-	if b.ProducerEpoch() < e.epoch {
-		return producerBatch{}, false, fmt.Errorf("%w: epoch %d of producer %d at offset %d is older than epoch %d",
-			kafka.InvalidProducerEpoch, b.ProducerEpoch(), b.ProducerID(), firstOffset, e.epoch)
+	if err := p.checkVerified(b, c); err != nil {
+		return producerBatch{}, false, err
 	}
-	if m != nil {
-		return producerBatch{}, false, e.checkMarker(b, m)
-	}
-	if b.IsControl() {
-		return producerBatch{}, false, nil
-	}
-	if origin == OriginClient {
-		if err := e.checkSequence(b, firstOffset); err != nil {
+	if m == nil && c.origin == OriginClient {
+		if err := p.checkLowest(b, e); err != nil {
 			return producerBatch{}, false, err
 		}
 	}
-	if e.txnFirstOffset != kafka.NoOffset && !b.IsTransactional() {
-		return producerBatch{}, false, fmt.Errorf("%w: producer %d wrote outside its transaction from offset %d",
-			kafka.InvalidTxnState, b.ProducerID(), e.txnFirstOffset)
+	if e == nil {
+		return producerBatch{}, false, nil
 	}
-	return producerBatch{}, false, nil
+	return producerBatch{}, false, e.check(b, m, c, firstOffset)
+}
+
+// check is the part of producers.check for a producer that is known.
+func (p *producer) check(b record.Batch, m *marker, c *claim, firstOffset kafka.Offset) error {
+	if m != nil {
+		return p.checkMarker(b, m, c.txnVersion)
+	}
+	if b.ProducerEpoch() < p.epoch {
+		return fmt.Errorf("%w: epoch %d of producer %d at offset %d is older than epoch %d",
+			kafka.InvalidProducerEpoch, b.ProducerEpoch(), b.ProducerID(), firstOffset, p.epoch)
+	}
+	if b.IsControl() {
+		return nil
+	}
+	if c.origin == OriginClient {
+		if err := p.checkSequence(b, firstOffset); err != nil {
+			return err
+		}
+	}
+	if p.txnFirstOffset != kafka.NoOffset && !b.IsTransactional() {
+		return fmt.Errorf("%w: producer %d wrote outside its transaction from offset %d",
+			kafka.InvalidTxnState, b.ProducerID(), p.txnFirstOffset)
+	}
+	return nil
 }
 
 // checkSequence wants the next sequence in the producer's epoch, or 0 in a new one. A producer whose state is gone
@@ -158,7 +187,22 @@ func (p *producer) checkSequence(b record.Batch, firstOffset kafka.Offset) error
 		kafka.OutOfOrderSequenceNumber, b.BaseSequence(), b.ProducerID(), b.ProducerEpoch(), firstOffset, want, p.epoch)
 }
 
-func (p *producer) checkMarker(b record.Batch, m *marker) error {
+// txnVersionOfEpochs is the transaction.version from which on each transaction has an epoch of its own: then a marker
+// comes with a later epoch than the records that it decides about.
+const txnVersionOfEpochs = 2
+
+// checkMarker refuses a marker of an epoch that is over, and one of a coordinator that has been replaced. Where each
+// transaction has an epoch, one of the records' own epoch is refused too: it was meant for the transaction before, and
+// has been delayed. It passes if nothing is open, for then it is the same marker again, and for the last epoch that
+// there is, which has no later one.
+func (p *producer) checkMarker(b record.Batch, m *marker, txnVersion int16) error {
+	epoch := b.ProducerEpoch()
+	late := txnVersion >= txnVersionOfEpochs && epoch == p.epoch &&
+		p.txnFirstOffset != kafka.NoOffset && epoch != math.MaxInt16
+	if late || epoch < p.epoch {
+		return fmt.Errorf("%w: a marker for producer %d has epoch %d, its last one was %d (transaction.version %d)",
+			kafka.InvalidProducerEpoch, b.ProducerID(), epoch, p.epoch, txnVersion)
+	}
 	if m.coordinatorEpoch < p.coordinatorEpoch {
 		return fmt.Errorf("%w: a marker for producer %d has coordinator epoch %d, the last one had %d",
 			kafka.TransactionCoordinatorFenced, b.ProducerID(), m.coordinatorEpoch, p.coordinatorEpoch)
@@ -178,6 +222,7 @@ func (p *producers) apply(b record.Batch, m *marker) (txn decidedTxn, found bool
 		p.entries[b.ProducerID()] = e
 	}
 	e.enterEpoch(b.ProducerEpoch())
+	p.endVerification(b)
 	if m != nil {
 		return p.decide(e, b, m)
 	}
@@ -233,9 +278,13 @@ func (p *producers) highWatermarkAt(highWatermark kafka.Offset) {
 	p.uncertain = slices.DeleteFunc(p.uncertain, func(t decidedTxn) bool { return t.lastOffset < highWatermark })
 }
 
-// expire removes the producers that have been silent for age at now, unless they are in a transaction.
+// expire removes the producers that have been silent for age at now, unless they are in a transaction, and questions
+// to coordinators of that age.
 func (p *producers) expire(now kafka.Timestamp, ageMs int64) {
 	maps.DeleteFunc(p.entries, func(_ kafka.ProducerID, e *producer) bool { return e.expired(now, ageMs) })
+	maps.DeleteFunc(p.verifying, func(_ kafka.ProducerID, q *verification) bool {
+		return int64(now)-int64(q.since) >= ageMs
+	})
 }
 
 func (p *producer) expired(now kafka.Timestamp, ageMs int64) bool {

@@ -65,7 +65,7 @@ func (s batchSpec) build(t testing.TB) record.Batch {
 // each answers, and the state afterwards.
 func TestProducerStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/producers", func(t *testing.T, path string) {
-		s := &producerStory{p: newProducers(), origin: OriginClient}
+		s := &producerStory{p: newProducers(), claim: claim{origin: OriginClient}}
 		datadriven.RunTest(t, path, s.run)
 	})
 }
@@ -73,7 +73,7 @@ func TestProducerStories(t *testing.T) {
 // producerStory is one log without bytes: every batch that passes is applied at the next offset.
 type producerStory struct {
 	p      producers
-	origin Origin
+	claim  claim
 	next   kafka.Offset
 }
 
@@ -81,7 +81,7 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) string {
 	var out strings.Builder
 	switch d.Cmd {
 	case "origin":
-		s.origin = map[string]Origin{
+		s.claim.origin = map[string]Origin{
 			"client": OriginClient, "coordinator": OriginCoordinator, "replication": OriginReplication,
 		}[d.CmdArgs[0].Key]
 	case "send":
@@ -92,13 +92,27 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) string {
 		scan(t, d, "n", &spec.count)
 		scan(t, d, "ts", &spec.ts)
 		spec.transactional = d.HasArg("txn")
+		s.claim.verification = NoVerification
+		scan(t, d, "verified", &s.claim.verification)
 		s.append(&out, spec.build(t))
+	case "enable-verification":
+		s.claim.verified = true
+	case "verify":
+		v := Verifying{BumpsEpoch: d.HasArg("bumps")}
+		var now kafka.Timestamp
+		scan(t, d, "pid", &v.ProducerID)
+		scan(t, d, "epoch", &v.ProducerEpoch)
+		scan(t, d, "seq", &v.Sequence)
+		scan(t, d, "ts", &now)
+		return s.verify(v, now)
 	case "end":
 		spec := batchSpec{base: s.next, sequence: kafka.NoSequence, marker: &marker{commit: d.HasArg("commit")}}
 		scan(t, d, "pid", &spec.pid)
 		scan(t, d, "epoch", &spec.epoch)
 		scan(t, d, "ts", &spec.ts)
 		scan(t, d, "coordinator", &spec.marker.coordinatorEpoch)
+		s.claim.txnVersion = 0
+		scan(t, d, "tv", &s.claim.txnVersion)
 		s.append(&out, spec.build(t))
 	case "high-watermark":
 		var o kafka.Offset
@@ -124,6 +138,18 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) string {
 	return out.String()
 }
 
+// verify is Log.BeginVerification.
+func (s *producerStory) verify(v Verifying, now kafka.Timestamp) string {
+	if s.p.isOpen(v.ProducerID, v.ProducerEpoch) {
+		return "not needed"
+	}
+	if err := s.p.checkEpoch(v.ProducerID, v.ProducerEpoch); err != nil {
+		return "refused: " + err.Error()
+	}
+	number := s.p.verify(v, now)
+	return fmt.Sprintf("question %d, lowest sequence %d", number, s.p.verifying[v.ProducerID].lowest)
+}
+
 func scan[T any](t *testing.T, d *datadriven.TestData, name string, into *T) {
 	if !d.HasArg(name) {
 		return
@@ -141,7 +167,7 @@ func (s *producerStory) append(out *strings.Builder, b record.Batch) {
 		fmt.Fprintln(out, err)
 		return
 	}
-	known, duplicate, err := s.p.check(b, m, s.origin, s.next)
+	known, duplicate, err := s.p.check(b, m, &s.claim, s.next)
 	if err != nil {
 		fmt.Fprintln(out, "refused:", err)
 		return
@@ -190,7 +216,7 @@ func TestProducerErrors(t *testing.T) {
 		"an old epoch":               {batchSpec{pid: 1, epoch: 1, sequence: 1}, kafka.InvalidProducerEpoch},
 		"a new epoch beginning late": {batchSpec{pid: 1, epoch: 3, sequence: 1}, kafka.OutOfOrderSequenceNumber},
 	} {
-		if _, _, err := p.check(c.spec.build(t), nil, OriginClient, 0); !errors.Is(err, c.want) {
+		if _, _, err := p.check(c.spec.build(t), nil, &claim{origin: OriginClient}, 0); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

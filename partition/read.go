@@ -50,6 +50,18 @@ func (r *ReadResult) Release() {
 // the reader may see). An offset below the log start offset or past the log end offset is OFFSET_OUT_OF_RANGE.
 // Reading ends at the end of a segment: a short result does not mean that there is no more.
 func (l *Log) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset) (ReadResult, error) {
+	return l.read(offset, bytesMax, minOne, end, nil)
+}
+
+// ReadCommitted is Read for a reader that leaves out what was aborted: it appends to aborted the transactions with
+// records in what it gives. end is the last stable offset.
+func (l *Log) ReadCommitted(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset,
+	aborted *[]AbortedTransaction) (ReadResult, error) {
+	return l.read(offset, bytesMax, minOne, end, aborted)
+}
+
+func (l *Log) read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset, aborted *[]AbortedTransaction) (
+	ReadResult, error) {
 	if err := l.dir.offline(); err != nil {
 		return ReadResult{}, err
 	}
@@ -64,6 +76,15 @@ func (l *Log) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Off
 		}
 		list := *l.segments.Load()
 		found, err := readFrom(list, offset, bytesMax, minOne, end)
+		if err == nil && found.Length > 0 && aborted != nil {
+			// Of the same segments: where one was replaced meanwhile, by compaction or retention, what was aborted is
+			// not known any more, although the range that was found still has it.
+			first := len(*aborted)
+			if *aborted, err = abortedIn(list[find(list, offset):], *aborted, offset, found.NextOffset); err != nil {
+				*aborted = (*aborted)[:first]
+				found.Release()
+			}
+		}
 		if l.replaced(list, err) {
 			continue
 		}

@@ -74,6 +74,7 @@ func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset
 		}
 	}
 	fresh.highWatermarkAt(l.highWatermark.load())
+	fresh.asked = l.producers.asked // an answer that is on its way must not pass for one to a later question
 	l.producers = fresh
 	l.firstUnstable.store(fresh.firstUnstable())
 	return nil

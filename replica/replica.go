@@ -104,6 +104,8 @@ type AppendOptions struct {
 	Origin         partition.Origin
 	Now            kafka.Timestamp
 	ProduceVersion int16
+	Verification   partition.Verification // of a transaction's batch
+	TxnVersion     int16                  // of a marker
 }
 
 // Append validates and appends records as the leader. The append counts as committed once the high watermark has
@@ -123,6 +125,7 @@ func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOpti
 	}
 	appended, err := v.Log.Append(records, partition.AppendOptions{
 		LeaderEpoch: v.LeaderEpoch, Origin: o.Origin, Now: o.Now, ProduceVersion: o.ProduceVersion,
+		Verification: o.Verification, TxnVersion: o.TxnVersion,
 	})
 	if err != nil {
 		return appended, err
@@ -139,6 +142,18 @@ func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOpti
 	return appended, nil
 }
 
+// BeginVerification tells whether a transaction's coordinator has to be asked before a batch of it is appended.
+func (r *Replica) BeginVerification(v partition.Verifying) (partition.Verification, error) {
+	view, err := r.Lead(kafka.NoLeaderEpoch)
+	if err != nil {
+		return partition.NoVerification, err
+	}
+	if !v.BumpsEpoch && !view.Log.Dir().Verified() {
+		return partition.NoVerification, nil
+	}
+	return view.Log.BeginVerification(v)
+}
+
 // AcksAll is the acks of a request that waits for the whole ISR.
 const AcksAll int16 = -1
 
@@ -149,7 +164,9 @@ type ReadOptions struct {
 	// MinOne gives the first batch even if it is larger than BytesMax.
 	MinOne bool
 	// Committed ends the read at the last stable offset rather than the high watermark.
-	Committed          bool
+	Committed bool
+	// Aborted, if not nil, gets the aborted transactions of a Committed read appended.
+	Aborted            *[]partition.AbortedTransaction
 	CurrentLeaderEpoch kafka.LeaderEpoch // as the reader believes, or NoLeaderEpoch
 	LastFetchedEpoch   kafka.LeaderEpoch // of the record before Offset, or NoLeaderEpoch
 }
@@ -184,11 +201,12 @@ func (r *Replica) Read(o *ReadOptions, result *ReadResult) error {
 			return err
 		}
 	}
-	end := result.HighWatermark
 	if o.Committed {
-		end = result.LastStableOffset // which is not past the high watermark
+		end := result.LastStableOffset // which is not past the high watermark
+		result.Records, err = v.Log.ReadCommitted(o.Offset, o.BytesMax, o.MinOne, end, o.Aborted)
+		return err
 	}
-	result.Records, err = v.Log.Read(o.Offset, o.BytesMax, o.MinOne, end)
+	result.Records, err = v.Log.Read(o.Offset, o.BytesMax, o.MinOne, result.HighWatermark)
 	return err
 }
 

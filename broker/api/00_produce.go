@@ -27,6 +27,7 @@ type produceOp struct {
 	names    []byte                          // backs the names of topics that are not known here
 	failed   bool                            // some partition has an error
 	waits    int                             // jobs that wait for the high watermark
+	asks     verifyState
 	pieces   [1]netpoll.Piece
 	buf      []byte
 }
@@ -38,6 +39,9 @@ type appendJob struct {
 	step    jobStep
 	end     kafka.Offset // the high watermark that acks=all waits for; NoOffset if nothing was appended
 	watch   int          // which watch of the operation is this job's
+
+	// verification is the number under which the transaction's coordinator is asked.
+	verification partition.Verification
 }
 
 type jobStep uint8
@@ -62,8 +66,14 @@ func produce(c *Context) error {
 	}
 	o.stage(o.meter().decode)
 	o.resolve(c)
+	if o.request.TransactionalID != nil && o.mustVerify() {
+		o.takeFrame(c)
+		o.ask()
+		return nil
+	}
 	if o.append() {
-		o.takeDetour(c)
+		o.takeFrame(c)
+		o.passOn()
 		return nil
 	}
 	return o.finish()
@@ -174,19 +184,11 @@ func (o *produceOp) vet(topic *replica.Topic, job *appendJob, p *wire.ProducePar
 	if _, err := record.Single(p.Records); err != nil {
 		return err
 	}
-	switch {
-	case o.request.Acks < replica.AcksAll || o.request.Acks > 1:
+	if o.request.Acks < replica.AcksAll || o.request.Acks > 1 {
 		return kafka.InvalidRequiredAcks
-	case isTransactional(p.Records):
-		return errNoCoordinator
 	}
 	return nil
 }
-
-// errNoCoordinator is Kafka's answer to records of a transaction while there is no transaction coordinator to tell
-// whether their partition belongs to it. The producer tries again until its delivery timeout.
-var errNoCoordinator = &reasoned{kafka.NotEnoughReplicas, "Unable to verify the partition has been added to the " +
-	"transaction. Underlying error: COORDINATOR_NOT_AVAILABLE"}
 
 // reasoned is a protocol error with a sentence for the client.
 type reasoned struct {
@@ -238,7 +240,7 @@ func (o *produceOp) appendOne(i int) {
 	job, result := &o.jobs[i], &o.results[i]
 	appended, err := job.replica.Append(job.records, replica.AppendOptions{
 		Acks: o.request.Acks, Origin: partition.OriginClient,
-		Now: kafka.Timestamp(o.received.UnixMilli()), ProduceVersion: o.version,
+		Now: kafka.Timestamp(o.received.UnixMilli()), ProduceVersion: o.version, Verification: job.verification,
 	})
 	if err != nil {
 		o.fail(i, err)

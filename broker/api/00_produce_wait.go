@@ -15,9 +15,10 @@ import (
 	"spate/replica/state"
 )
 
-// takeDetour leaves the appends that take long to the writers of their log directories. The connection is paused
-// meanwhile, and the frame kept; its bytes move by that, so the records are found anew.
-func (o *produceOp) takeDetour(c *Context) {
+// takeFrame keeps the request for a detour: its appends take long and are left to the writers of their log directories,
+// or a transaction's coordinator is asked first. The connection is paused meanwhile, and the frame kept; its bytes move
+// by that, so the records are found anew.
+func (o *produceOp) takeFrame(c *Context) {
 	header := len(c.Frame.Bytes()) - len(c.Body)
 	o.frame = c.Frame
 	o.frame.Take()
@@ -32,7 +33,6 @@ func (o *produceOp) takeDetour(c *Context) {
 		}
 	}
 	o.conn.Pause()
-	o.passOn()
 }
 
 // passOn hands the operation to the writer of the next log directory in which something is left to append, or back to
@@ -62,7 +62,7 @@ func (o *produceOp) appendIn(dir *partition.LogDir) {
 	o.passOn()
 }
 
-// endDetour goes on, on the loop, when the writers are done.
+// endDetour goes on, on the loop, when all appends are done.
 func (o *produceOp) endDetour() {
 	o.frame.Release()
 	o.frame = nil
@@ -138,9 +138,11 @@ func watchers(r *replica.Replica) *purgatory.List { return r.Watcher().(*purgato
 // Wake brings the operation back to its loop. Any goroutine.
 func (o *produceOp) Wake() { o.conn.Post(o) }
 
-// Run goes on after a wake-up, or after the writers are done.
+// Run goes on after a wake-up, after the writers are done, or after a coordinator's answer.
 func (o *produceOp) Run() {
 	switch {
+	case o.asks.step != notAsking:
+		o.goOnAsking()
 	case o.frame != nil:
 		o.endDetour()
 	case o.Resume():
@@ -228,7 +230,7 @@ func (o *produceOp) recycle() {
 	o.response = wire.ProduceResponse{Topics: kept(o.response.Topics), Endpoints: o.response.Endpoints[:0]}
 	o.jobs, o.results = kept(o.jobs), kept(o.results)
 	o.names, o.buf = keptBytes(o.names), keptBytes(o.buf)
-	o.failed, o.waits = false, 0
+	o.failed, o.waits, o.asks = false, 0, verifyState{}
 	o.pieces[0] = netpoll.Piece{}
 	node := o.node
 	o.forget()

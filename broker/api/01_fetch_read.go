@@ -87,12 +87,14 @@ func (o *fetchOp) readPart(p *fetchPart, left int, minOne bool) {
 	p.release()
 	p.clear()
 	p.ask.BytesMax, p.ask.MinOne = min(p.bytesMax, left), minOne
+	o.found = o.found[:0]
+	p.ask.Aborted = &o.found
 	var err error = kafka.UnknownServerError // as Kafka, which trips over a negative limit
 	if p.ask.BytesMax >= 0 {
 		err = p.replica.Read(&p.ask, &p.read)
 	}
 	if err == nil && p.ask.Committed {
-		err = o.findAborted(p)
+		o.keepAborted(p)
 	}
 	if err != nil {
 		p.release()
@@ -121,24 +123,14 @@ func (p *fetchPart) end() kafka.Offset {
 	return p.read.HighWatermark
 }
 
-// findAborted lists the transactions that a reader of committed records has to leave out of what was read.
-func (o *fetchOp) findAborted(p *fetchPart) error {
-	if p.read.Records.Length() == 0 {
-		return nil
-	}
-	log := p.replica.View().Log
-	found, err := log.AbortedTransactions(o.found[:0], p.ask.Offset, p.read.Records.NextOffset)
-	if err != nil {
-		return err
-	}
-	o.found = found
-	for i := range found {
+// keepAborted notes the transactions that a reader of committed records has to leave out of what was read.
+func (o *fetchOp) keepAborted(p *fetchPart) {
+	for i := range o.found {
 		o.aborted = append(o.aborted, wire.AbortedTransaction{
-			ProducerID: found[i].ProducerID, FirstOffset: found[i].FirstOffset,
+			ProducerID: o.found[i].ProducerID, FirstOffset: o.found[i].FirstOffset,
 		})
 	}
 	p.abortedTo = len(o.aborted)
-	return nil
 }
 
 // release gives back the records that were read.

@@ -44,6 +44,7 @@ type Node struct {
 	AppendedRecords, AppendedBytes, FetchedBytes *metrics.Counter
 
 	Groups Groups    // the coordinators of groups that run here
+	Txns   Groups    // those of transactions
 	Rand   io.Reader // draws the ids of new members; any goroutine may read from it
 
 	parked parkedBytes // requests that wait for a coordinator

@@ -1,0 +1,219 @@
+package api
+
+import (
+	"time"
+
+	"spate/coordinator/txn"
+	"spate/kafka"
+	"spate/kafka/record"
+	"spate/partition"
+)
+
+// Records of a transaction go into a partition only if the transaction's coordinator knows of it: a client before
+// transaction.version 2 has told it by AddPartitionsToTxn, and the coordinator is asked whether that was so; for a later
+// client the coordinator is told here. It is asked with the first batch of a transaction in a partition. The connection
+// is paused meanwhile.
+
+// The versions of Produce that tell which transactions a client speaks.
+const (
+	produceAbortable = 11 // knows TRANSACTION_ABORTABLE
+	produceAdds      = 12 // has its partitions added by the broker
+)
+
+// How long a broker tries on behalf of a client whose last transaction is still being completed, and how often. They
+// are the defaults of add.partitions.to.txn.retry.backoff{.max,}.ms.
+const (
+	addRetryMax   = 100 * time.Millisecond
+	addRetryEvery = 20 * time.Millisecond
+)
+
+// verifyState is how far a request is with asking its transaction's coordinator.
+type verifyState struct {
+	step     verifyStep
+	producer kafka.ProducerID
+	epoch    kafka.ProducerEpoch
+	since    time.Time
+	said     said
+}
+
+type verifyStep uint8
+
+const (
+	notAsking verifyStep = iota
+	asking               // the next Run brings the answer
+	pausing              // the next Run is the time to ask again
+)
+
+// hasProducer tells whether records are of a transaction that is to be verified.
+func hasProducer(records []byte) bool {
+	return isTransactional(records) && record.Batch(records).HasProducerID()
+}
+
+// mustVerify tells whether the coordinator is to be asked about some partition of the request.
+func (o *produceOp) mustVerify() bool {
+	if !o.findProducer() {
+		return false
+	}
+	o.asks.since = o.node.Clock.Now()
+	return o.beginVerification()
+}
+
+// findProducer finds the producer of the transaction, if there is one. There may be one in a request.
+func (o *produceOp) findProducer() bool {
+	found := false
+	for i := range o.jobs {
+		job := &o.jobs[i]
+		if job.step != jobToAppend || !hasProducer(job.records) {
+			continue
+		}
+		b := record.Batch(job.records)
+		if found && (b.ProducerID() != o.asks.producer || b.ProducerEpoch() != o.asks.epoch) {
+			o.refuseAll(kafka.InvalidProducerIDMapping)
+			return false
+		}
+		o.asks.producer, o.asks.epoch, found = b.ProducerID(), b.ProducerEpoch(), true
+	}
+	return found
+}
+
+// refuseAll answers every partition with an error.
+func (o *produceOp) refuseAll(err error) {
+	for i := range o.jobs {
+		o.fail(i, err)
+	}
+}
+
+// beginVerification asks the logs of the request what there is to ask the coordinator, if anything.
+func (o *produceOp) beginVerification() bool {
+	ask := false
+	for i := range o.jobs {
+		job := &o.jobs[i]
+		if job.step != jobToAppend || !hasProducer(job.records) {
+			continue
+		}
+		number, err := job.replica.BeginVerification(partition.Verifying{
+			ProducerID: o.asks.producer, ProducerEpoch: o.asks.epoch,
+			Sequence: record.Batch(job.records).BaseSequence(), BumpsEpoch: o.version >= produceAdds,
+		})
+		if err != nil {
+			o.fail(i, err)
+			continue
+		}
+		job.verification = number
+		ask = ask || number != partition.NoVerification
+	}
+	return ask
+}
+
+// ask asks the coordinator about the partitions that have the number of a question.
+func (o *produceOp) ask() {
+	o.asks.step = asking
+	question := txn.AddPartitions{
+		ProducerID: o.asks.producer, Epoch: o.asks.epoch, VerifyOnly: o.version < produceAdds,
+	}
+	if o.version >= produceAdds {
+		question.ClientVersion = 2
+	}
+	for i := range o.jobs {
+		if job := &o.jobs[i]; job.asks() {
+			question.Partitions = append(question.Partitions, job.replica.TopicPartition())
+		}
+	}
+	id := string(o.request.TransactionalID)
+	if o.node.Txns == nil || o.node.Txns.PartitionFor(id) < 0 {
+		o.Done(nil, kafka.CoordinatorNotAvailable)
+		return
+	}
+	o.node.Txns.Submit(id, txn.Command{ID: id, Body: question}, o)
+}
+
+// asks tells whether the coordinator is asked about the job.
+func (j *appendJob) asks() bool {
+	return j.step == jobToAppend && j.verification != partition.NoVerification
+}
+
+// Done takes the coordinator's answer. Any goroutine.
+func (o *produceOp) Done(body any, err error) {
+	o.asks.said = said{body, err}
+	o.conn.Post(o)
+}
+
+// goOnAsking takes the answer, or asks again when it is time to.
+func (o *produceOp) goOnAsking() {
+	step := o.asks.step
+	o.asks.step = notAsking
+	switch {
+	case o.conn.Closed():
+		o.endDetour()
+		return
+	case step == pausing && o.beginVerification():
+		o.ask()
+		return
+	case step == asking && o.isBusy():
+		o.asks.step = pausing
+		o.node.Clock.AfterFunc(addRetryEvery, func() { o.conn.Post(o) })
+		return
+	case step == asking:
+		o.noteVerified()
+	}
+	if o.append() {
+		o.passOn()
+		return
+	}
+	o.endDetour()
+}
+
+// isBusy tells whether the coordinator is still at the producer's last transaction, so that it is worth while to ask
+// again.
+func (o *produceOp) isBusy() bool {
+	return o.version >= produceAdds && kafka.CodeOf(o.asks.said.err) == kafka.ConcurrentTransactions.Code &&
+		o.node.Clock.Now().Sub(o.asks.since) < addRetryMax
+}
+
+// noteVerified refuses the partitions about which the coordinator did not say yes.
+func (o *produceOp) noteVerified() {
+	reply, _ := o.asks.said.body.(txn.AddPartitionsReply)
+	asked := 0
+	for i := range o.jobs {
+		job := &o.jobs[i]
+		if !job.asks() {
+			continue
+		}
+		err := o.asks.said.err
+		if err == nil {
+			err = reply.Errs[asked]
+		}
+		asked++
+		if err != nil {
+			o.fail(i, o.unverified(err))
+		}
+	}
+	o.asks.said = said{}
+}
+
+// unverified is what a client is told of a coordinator's no, in the version of its request.
+func (o *produceOp) unverified(err error) error {
+	code := kafka.CodeOf(err)
+	switch code {
+	case kafka.ProducerFenced.Code:
+		return kafka.InvalidProducerEpoch
+	case kafka.TransactionAbortable.Code:
+		if o.version >= produceAbortable {
+			return kafka.TransactionAbortable
+		}
+		code = kafka.InvalidTxnState.Code
+	case kafka.ConcurrentTransactions.Code:
+		if o.version >= produceAdds {
+			return kafka.ConcurrentTransactions
+		}
+	}
+	switch code {
+	case kafka.InvalidTxnState.Code:
+		return &reasoned{kafka.InvalidTxnState, "Partition was not added to the transaction"}
+	case kafka.NetworkException.Code, kafka.CoordinatorLoadInProgress.Code, kafka.CoordinatorNotAvailable.Code,
+		kafka.NotCoordinator.Code, kafka.ConcurrentTransactions.Code:
+		return &reasoned{kafka.NotEnoughReplicas, "Unable to verify the partition has been added to the transaction. " +
+			"Underlying error: " + kafka.ErrorOf(code).Error()}
+	}
+	return err
+}
