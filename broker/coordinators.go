@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"spate/broker/purgatory"
+	"spate/coordinator"
 	"spate/coordinator/group"
 	"spate/coordinator/group/classic"
 	"spate/coordinator/group/consumer"
@@ -209,9 +210,12 @@ func (l *coordinatorLog) Reserve(bytes, records int, now kafka.Timestamp) error 
 }
 
 // Append appends with acks=all, whatever the number of those in sync.
-func (l *coordinatorLog) Append(batch record.Batch, now kafka.Timestamp) (kafka.Offset, error) {
+func (l *coordinatorLog) Append(
+	batch record.Batch, terms coordinator.Terms, now kafka.Timestamp,
+) (kafka.Offset, error) {
 	appended, err := l.replica.AppendIn(l.epoch, batch, replica.AppendOptions{
 		Acks: replica.AcksAll, Origin: partition.OriginCoordinator, Now: now,
+		Verification: partition.Verification(terms.Verification), TxnVersion: terms.TxnVersion,
 	})
 	return appended.BaseOffset, err
 }

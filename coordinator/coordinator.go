@@ -55,14 +55,31 @@ type Timer struct {
 	At  time.Time
 }
 
+// Transaction names the transaction that records are part of: they count once its marker is in the log.
+type Transaction struct {
+	ProducerID    kafka.ProducerID
+	ProducerEpoch kafka.ProducerEpoch
+	// Verification is what the log has given out for the question to the transaction's coordinator.
+	Verification uint64
+}
+
+// Terms are what a log wants to know of a batch of a transaction besides its bytes.
+type Terms struct {
+	Verification uint64 // of records
+	TxnVersion   int16  // of a marker: the transaction.version that its producer works by
+}
+
 // Outcome is what follows from a command. The records are appended all or none. The replies are given when these
 // records and everything before them are committed, and so are the tasks handed out; timers are set at once.
 type Outcome struct {
 	Records []Record
-	Replies []Reply
-	Timers  []Timer
-	Tasks   []any
-	Notes   []Note
+	// Transaction is that of the records, nil outside of any. If the log refuses them, all who wait for the outcome are
+	// told so, and nothing of it has happened.
+	Transaction *Transaction
+	Replies     []Reply
+	Timers      []Timer
+	Tasks       []any
+	Notes       []Note
 }
 
 // Note is what people who look after a cluster want to read about a group, such as why it rebalances. Notes are logged;
@@ -102,7 +119,7 @@ func (o *Outcome) Ask(task any) { o.Tasks = append(o.Tasks, task) }
 // Note adds a note.
 func (o *Outcome) Note(group, text string) { o.Notes = append(o.Notes, Note{Group: group, Text: text}) }
 
-// Join adds all of another outcome after this one.
+// Join adds all of another outcome, which is of no transaction, after this one.
 func (o *Outcome) Join(other Outcome) {
 	o.Records = append(o.Records, other.Records...)
 	o.Replies = append(o.Replies, other.Replies...)

@@ -51,7 +51,7 @@ type sink struct {
 	end kafka.Offset
 }
 
-func (l *sink) Append(b record.Batch, _ kafka.Timestamp) (kafka.Offset, error) {
+func (l *sink) Append(b record.Batch, _ coordinator.Terms, _ kafka.Timestamp) (kafka.Offset, error) {
 	base := l.end
 	l.end += kafka.Offset(b.Count())
 	return base, nil

@@ -36,6 +36,10 @@ type (
 	set struct { // writes the pairs, "key=value" or "key" to delete, and answers how many there are
 		pairs []string
 	}
+	join struct { // set, in a transaction of the producer
+		producer kafka.ProducerID
+		pairs    []string
+	}
 	get   struct{ key string }  // answers the value
 	await struct{ name string } // is answered by a release of that name
 	free  struct{ name string } // answers all who await the name, and itself
@@ -77,6 +81,10 @@ func (m *machine) Decide(_ time.Time, to coordinator.Token, cmd any) (o coordina
 	switch c := cmd.(type) {
 	case set:
 		o.Write(pairs(c.pairs...)...)
+		o.Answer(to, len(c.pairs))
+	case join:
+		o.Write(pairs(c.pairs...)...)
+		o.Transaction = &coordinator.Transaction{ProducerID: c.producer, ProducerEpoch: 3, Verification: 9}
 		o.Answer(to, len(c.pairs))
 	case get:
 		o.Answer(to, m.values[c.key])

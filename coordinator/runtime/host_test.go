@@ -15,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"spate/coordinator"
 	"spate/coordinator/runtime"
 	"spate/coordinator/runtime/runtimetest"
 	"spate/internal/clock"
@@ -591,10 +592,10 @@ type sluggish struct {
 	begun, goOn chan struct{}
 }
 
-func (l *sluggish) Append(b record.Batch, now kafka.Timestamp) (kafka.Offset, error) {
+func (l *sluggish) Append(b record.Batch, terms coordinator.Terms, now kafka.Timestamp) (kafka.Offset, error) {
 	close(l.begun)
 	<-l.goOn
-	return l.Log.Append(b, now)
+	return l.Log.Append(b, terms, now)
 }
 
 // Goal: a partition that is led again soon after it was given up has one coordinator at a time: the new one neither

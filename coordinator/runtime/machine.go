@@ -56,8 +56,9 @@ type Log interface {
 	// Reserve makes room for a batch of so many bytes and records, before anything follows from them: the Append that
 	// comes next, with as much or less, does not find the disk full.
 	Reserve(bytes, records int, now kafka.Timestamp) error
-	// Append writes one batch, all or nothing, and gives the offset of its first record. It does not keep the bytes.
-	Append(batch record.Batch, now kafka.Timestamp) (kafka.Offset, error)
+	// Append writes one batch, all or nothing, and gives the offset of its first record. It does not keep the bytes. A
+	// batch of a transaction that is refused for what it is, INVALID_PRODUCER_EPOCH for one, has changed nothing.
+	Append(batch record.Batch, terms coordinator.Terms, now kafka.Timestamp) (kafka.Offset, error)
 	// BatchBytesMax is the largest batch that Append takes.
 	BatchBytesMax() int
 	// Bounds are the offset of the first record and the one after the last.
@@ -70,6 +71,17 @@ type Log interface {
 	// Watch has changed called after the high watermark or the leader has changed, from any goroutine. changed neither
 	// waits nor takes long. nil ends the watching.
 	Watch(changed func())
+}
+
+// EndTransaction is a command to any shard: to write the marker that ends a producer's transaction in this partition.
+// Its reply has no body. It comes when the marker is committed; an error of the log, INVALID_PRODUCER_EPOCH or
+// TRANSACTION_COORDINATOR_FENCED, says that no marker was written.
+type EndTransaction struct {
+	ProducerID       kafka.ProducerID
+	ProducerEpoch    kafka.ProducerEpoch
+	Commit           bool
+	CoordinatorEpoch int32
+	TxnVersion       int16
 }
 
 // Done takes the answer to a command. It is called exactly once: on the shard's goroutine, or at once on the caller's

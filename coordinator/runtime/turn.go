@@ -88,6 +88,10 @@ func (s *shard) decideTaken(now time.Time) {
 			s.waiting[to] = c.done
 		}
 		s.host.stats.Commands.Add(1)
+		if end, ok := c.body.(EndTransaction); ok {
+			s.endTransaction(now, to, &end)
+			continue
+		}
 		s.carryOut(now, s.machine.Decide(now, to, c.body))
 	}
 	if s.machine == nil {
@@ -101,6 +105,10 @@ func (s *shard) decideTaken(now time.Time) {
 
 // carryOut does what a machine has decided.
 func (s *shard) carryOut(now time.Time, o coordinator.Outcome) {
+	if o.Transaction != nil {
+		s.carryOutTransaction(now, &o)
+		return
+	}
 	refusal := s.write(now, o.Records)
 	if refusal == nil {
 		s.takeEffect(now, &o)
@@ -169,15 +177,11 @@ func (s *shard) write(now time.Time, records []coordinator.Record) error {
 		return nil
 	}
 	b := &s.batch
-	limit := s.log.BatchBytesMax()
-	bytes := b.encode(records, limit)
-	if record.HeaderBytes+bytes > limit {
-		s.host.stats.TooLarge.Add(1)
-		s.host.options.Log.Warn("what follows from a request does not fit into max.message.bytes",
-			"partition", s.name, "records", len(records), "limit", limit)
-		return kafka.RecordListTooLarge
+	bytes, err := s.encode(records)
+	if err != nil {
+		return err
 	}
-	if b.builder.Count() > 0 && b.builder.Bytes()+bytes > limit {
+	if b.builder.Count() > 0 && b.builder.Bytes()+bytes > s.log.BatchBytesMax() {
 		s.append(now)
 		if s.machine == nil {
 			return nil
@@ -195,6 +199,19 @@ func (s *shard) write(now time.Time, records []coordinator.Record) error {
 	}
 	s.changed = true
 	return nil
+}
+
+// encode lays records out, and refuses those that do not fit into a batch.
+func (s *shard) encode(records []coordinator.Record) (bytes int, err error) {
+	limit := s.log.BatchBytesMax()
+	bytes = s.batch.encode(records, limit)
+	if record.HeaderBytes+bytes > limit {
+		s.host.stats.TooLarge.Add(1)
+		s.host.options.Log.Warn("what follows from a request does not fit into max.message.bytes",
+			"partition", s.name, "records", len(records), "limit", limit)
+		return 0, kafka.RecordListTooLarge
+	}
+	return bytes, nil
 }
 
 // reserve makes room for records that come to the batch. On a full disk only those who write are refused: the state is
@@ -258,21 +275,30 @@ func (s *shard) append(now time.Time) {
 	if s.machine == nil || b.builder.Count() == 0 {
 		return
 	}
-	b.build(s.host.options.Codec, s.log.BatchBytesMax())
-	base, err := s.log.Append(b.bytes, kafka.Timestamp(now.UnixMilli()))
+	if err := s.appendBuilt(now, s.host.options.Codec, coordinator.Terms{}); err != nil {
+		s.fall(now, err)
+		return
+	}
+	b.begin(b.end)
+}
+
+// appendBuilt builds the batch and appends it where it belongs.
+func (s *shard) appendBuilt(now time.Time, codec record.Codec, terms coordinator.Terms) error {
+	b := &s.batch
+	b.build(codec, s.log.BatchBytesMax())
+	base, err := s.log.Append(b.bytes, terms, kafka.Timestamp(now.UnixMilli()))
 	if err == nil && base != b.base {
 		err = fmt.Errorf("%w: its next record has offset %d, not %d", errInterleaved, base, b.base)
 	}
 	if err != nil {
 		s.host.stats.AppendErrors.Add(1)
-		s.fall(now, err)
-		return
+		return err
 	}
 	s.host.stats.Records.Add(int64(b.builder.Count()))
 	s.host.stats.Bytes.Add(int64(len(b.bytes)))
 	s.host.stats.Batches.Add(1)
 	s.backOff = 0
-	b.begin(b.end)
+	return nil
 }
 
 // build makes b.bytes of the records. What compression makes larger than limit stays as it is.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"spate/coordinator"
 	"spate/kafka"
 	"spate/kafka/record"
 )
@@ -26,6 +27,7 @@ type Log struct {
 	full     error
 	readErr  error
 	watching func()
+	terms    []coordinator.Terms
 }
 
 // BatchBytesMax is what a new Log takes in one batch, as topics do by default.
@@ -157,6 +159,13 @@ func (l *Log) Batches() []record.Batch {
 	return slices.Clone(l.batches)
 }
 
+// Terms are the terms of the batches that a shard has appended.
+func (l *Log) Terms() []coordinator.Terms {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.terms)
+}
+
 // Reserve is of runtime.Log.
 func (l *Log) Reserve(int, int, kafka.Timestamp) error {
 	l.mu.Lock()
@@ -168,7 +177,7 @@ func (l *Log) Reserve(int, int, kafka.Timestamp) error {
 }
 
 // Append is of runtime.Log.
-func (l *Log) Append(batch record.Batch, _ kafka.Timestamp) (kafka.Offset, error) {
+func (l *Log) Append(batch record.Batch, terms coordinator.Terms, _ kafka.Timestamp) (kafka.Offset, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.gone != nil {
@@ -184,6 +193,7 @@ func (l *Log) Append(batch record.Batch, _ kafka.Timestamp) (kafka.Offset, error
 		return 0, fmt.Errorf("%w: %d bytes", kafka.MessageTooLarge, len(batch))
 	}
 	base := l.end
+	l.terms = append(l.terms, terms)
 	l.putLocked(slices.Clone(batch))
 	return base, nil
 }
