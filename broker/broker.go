@@ -46,6 +46,7 @@ type Broker struct {
 	closings  closings
 
 	coordinators *coordinators
+	transactions *transactions
 
 	failOnce sync.Once
 	failure  error         // set before failed is closed

@@ -28,15 +28,12 @@ import (
 // coordinators are what this broker does for groups: it runs a coordinator for each partition of __consumer_offsets
 // that it leads.
 type coordinators struct {
-	broker   *Broker
 	settings config.Groups
-	host     *runtime.Host
-
-	following sync.Mutex // held while the host is told who leads
+	leading
 }
 
 func newCoordinators(b *Broker) (*coordinators, error) {
-	c := &coordinators{broker: b, settings: b.config.Groups()}
+	c := &coordinators{settings: b.config.Groups(), leading: leading{broker: b, topic: kafka.ConsumerOffsetsTopic}}
 	codec, err := record.ParseCodec(c.settings.OffsetsTopicCompression)
 	if err != nil {
 		return nil, err
@@ -53,50 +50,68 @@ func newCoordinators(b *Broker) (*coordinators, error) {
 // mergeImages makes one notice of two. What changed from the image before the earlier one is not known then.
 func mergeImages(_, later any) any { return group.NewImage{Image: later.(group.NewImage).Image} }
 
-// start follows all images that come from now on, and then the one that there is: leading twice is leading once.
-func (c *coordinators) start() {
-	c.broker.metadata.Subscribe(c.follow)
-	c.following.Lock()
-	defer c.following.Unlock()
-	c.lead(c.broker.metadata.Image())
-}
+// start follows all images that come from now on, and then the one that there is.
+func (c *coordinators) start() { c.leading.start(c.news) }
 
-// follow brings the coordinators to a new image: on the metadata goroutine, after the replicas have followed it.
-func (c *coordinators) follow(_, next *image.Image, d *image.Delta) {
-	c.following.Lock()
-	defer c.following.Unlock()
-	isOffsets := func(t *image.Topic) bool { return t.Name == kafka.ConsumerOffsetsTopic }
-	if slices.ContainsFunc(d.TopicsDeleted, isOffsets) {
-		for _, p := range c.host.Led() {
-			c.host.Resign(p)
-		}
-		c.lead(next)
-	} else if slices.ContainsFunc(d.TopicsCreated, isOffsets) ||
-		slices.ContainsFunc(d.PartitionsChanged, func(p image.PartitionChange) bool { return isOffsets(p.Topic) }) {
-		c.lead(next)
-	}
+// news tells the shards about what they care for in a new image.
+func (c *coordinators) news(next *image.Image, d *image.Delta) {
 	if len(d.TopicsCreated)+len(d.TopicsDeleted)+len(d.PartitionsChanged)+len(d.ConfigsChanged)+
 		len(d.BrokersChanged) > 0 {
 		c.host.Broadcast(group.NewImage{Image: next, Delta: d})
 	}
 }
 
+// leading runs a coordinator for each partition of a topic that this broker leads.
+type leading struct {
+	broker *Broker
+	topic  string
+	host   *runtime.Host
+
+	following sync.Mutex // held while the host is told who leads
+}
+
+// start follows all images that come from now on, and then the one that there is: leading twice is leading once. news is
+// told of each image, after the host.
+func (l *leading) start(news func(next *image.Image, d *image.Delta)) {
+	l.broker.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) { l.follow(next, d, news) })
+	l.following.Lock()
+	defer l.following.Unlock()
+	l.lead(l.broker.metadata.Image())
+}
+
+// follow brings the coordinators to a new image: on the metadata goroutine, after the replicas have followed it.
+func (l *leading) follow(next *image.Image, d *image.Delta, news func(next *image.Image, d *image.Delta)) {
+	l.following.Lock()
+	defer l.following.Unlock()
+	isIt := func(t *image.Topic) bool { return t.Name == l.topic }
+	if slices.ContainsFunc(d.TopicsDeleted, isIt) {
+		for _, p := range l.host.Led() {
+			l.host.Resign(p)
+		}
+		l.lead(next)
+	} else if slices.ContainsFunc(d.TopicsCreated, isIt) ||
+		slices.ContainsFunc(d.PartitionsChanged, func(p image.PartitionChange) bool { return isIt(p.Topic) }) {
+		l.lead(next)
+	}
+	news(next, d)
+}
+
 // lead begins or ends the coordinators of the partitions whose leader the image tells.
-func (c *coordinators) lead(img *image.Image) {
-	topic := img.Topic(kafka.ConsumerOffsetsTopic)
+func (l *leading) lead(img *image.Image) {
+	topic := img.Topic(l.topic)
 	if topic == nil {
-		c.host.SetPartitions(0)
+		l.host.SetPartitions(0)
 		return
 	}
-	c.host.SetPartitions(len(topic.Partitions))
+	l.host.SetPartitions(len(topic.Partitions))
 	for i, p := range topic.Partitions {
 		index := kafka.PartitionIndex(i)
-		if p.Leader == c.broker.node.ID {
-			c.host.Lead(index, p.LeaderEpoch, &coordinatorLog{
-				replicas: c.broker.replicas, topic: topic.ID, index: index, epoch: p.LeaderEpoch,
+		if p.Leader == l.broker.node.ID {
+			l.host.Lead(index, p.LeaderEpoch, &coordinatorLog{
+				replicas: l.broker.replicas, topic: topic.ID, index: index, epoch: p.LeaderEpoch,
 			})
 		} else {
-			c.host.Resign(index)
+			l.host.Resign(index)
 		}
 	}
 }

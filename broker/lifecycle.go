@@ -152,6 +152,7 @@ func (b *Broker) startHandlers() error {
 	if b.coordinators, err = newCoordinators(b); err != nil {
 		return err
 	}
+	b.transactions = newTransactions(b)
 	b.node = &api.Node{
 		ID: kafka.BrokerID(c.NodeID()), ClusterID: b.clusterID, Config: c, Clock: b.env.Clock, Log: b.env.Log,
 		Metadata: b.metadata, Replicas: b.replicas, Meters: api.NewMeters(b.registry),
@@ -161,7 +162,7 @@ func (b *Broker) startHandlers() error {
 		Workers:       api.StartWorkers(c.Int("num.io.threads")),
 		FetchBytesMax: c.Int("fetch.max.bytes"),
 
-		Groups: b.coordinators.host, Rand: b.env.Rand,
+		Groups: b.coordinators.host, Txns: b.transactions.host, Rand: b.env.Rand,
 
 		AppendedRecords: b.registry.Counter(metrics.AppendedRecords),
 		AppendedBytes:   b.registry.Counter(metrics.AppendedBytes),
@@ -237,10 +238,12 @@ const groupVersionMax = 1
 // after that. The registration has made it their leader.
 func (b *Broker) startCoordinators() error {
 	b.coordinators.start()
+	b.transactions.start()
 	return nil
 }
 
 func (b *Broker) stopCoordinators(context.Context) error {
+	b.transactions.close()
 	b.coordinators.host.Close()
 	return nil
 }
@@ -255,8 +258,8 @@ func (b *Broker) awaitCoordinators() error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	defer b.env.Clock.AfterFunc(coordinatorsWait, cancel).Stop()
-	if !b.coordinators.host.AwaitLoads(ctx) {
-		b.env.Log.Warn("groups are still being loaded; clients that ask for them are told so")
+	if !b.coordinators.host.AwaitLoads(ctx) || !b.transactions.host.AwaitLoads(ctx) {
+		b.env.Log.Warn("groups or transactions are still being loaded; clients that ask for them are told so")
 	}
 	return nil
 }

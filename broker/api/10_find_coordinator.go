@@ -12,11 +12,9 @@ import (
 	"spate/metadata/image"
 )
 
-// FindCoordinator: which broker takes care of a group. The topic that the coordinators keep their state in is created
-// on first use; the request waits for that on a worker. (Kafka answers at once that there is no coordinator yet, and
-// the client asks again.) There are no transactions yet: who asks for their coordinator gets an error that ends the
-// search, since a client would ask again for ever after a retriable one. Share groups are answered as by a Kafka that
-// has them switched off.
+// FindCoordinator: which broker takes care of a group or of a transactional id. The topic that the coordinators keep
+// their state in is created on first use; the request waits for that on a worker. (Kafka answers at once that there is
+// no coordinator yet, and the client asks again.) Share groups are answered as by a Kafka that has them switched off.
 
 // The kinds of keys.
 const (
@@ -28,20 +26,31 @@ const (
 // findBatch is the first version that asks for several keys.
 const findBatch = 4
 
-// offsetsTopicMs is how long a client is kept waiting for the creation of the topic; then it is told to ask again.
-const offsetsTopicMs = 5000
+// coordinatorTopicMs is how long a client is kept waiting for the creation of the topic; then it is told to ask again.
+const coordinatorTopicMs = 5000
 
 func findCoordinatorBlocks(c *Context, r kmsg.Request) bool {
 	request := r.(*kmsg.FindCoordinatorRequest)
-	return len(request.CoordinatorKeys) > inlineMax ||
-		request.CoordinatorType == keyOfGroup && c.Node.Image().Topic(kafka.ConsumerOffsetsTopic) == nil
+	topic := topicOfCoordinators(request.CoordinatorType)
+	return len(request.CoordinatorKeys) > inlineMax || topic != "" && c.Node.Image().Topic(topic) == nil
+}
+
+// topicOfCoordinators is where coordinators keep the state of such keys; empty for a kind that has none.
+func topicOfCoordinators(kind int8) string {
+	switch kind {
+	case keyOfGroup:
+		return kafka.ConsumerOffsetsTopic
+	case keyOfTransaction:
+		return kafka.TransactionStateTopic
+	}
+	return ""
 }
 
 func findCoordinator(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.FindCoordinatorRequest)
 	response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	if request.CoordinatorType == keyOfGroup && c.Node.Image().Topic(kafka.ConsumerOffsetsTopic) == nil {
-		c.createOffsetsTopic(ctx)
+	if topic := topicOfCoordinators(request.CoordinatorType); topic != "" && c.Node.Image().Topic(topic) == nil {
+		c.createCoordinatorTopic(ctx, topic)
 	}
 	if request.Version >= findBatch {
 		for _, key := range request.CoordinatorKeys {
@@ -83,17 +92,19 @@ func (c *Context) findOne(request *kmsg.FindCoordinatorRequest,
 
 // coordinatorOf is the broker that leads the partition of a key, if it is alive and has the client's listener.
 func (c *Context) coordinatorOf(kind int8, key string) (*image.Broker, error) {
+	var index kafka.PartitionIndex
 	switch kind {
 	case keyOfGroup:
+		index = c.Node.Groups.PartitionFor(key)
 	case keyOfTransaction:
-		return nil, coordinator.Refuse(kafka.UnsupportedVersion, "Transactions are not supported.")
+		index = c.Node.Txns.PartitionFor(key)
 	case keyOfShare:
 		return nil, kafka.InvalidRequest
 	default:
 		return nil, coordinator.Refuse(kafka.InvalidRequest, kafka.InvalidRequest.Message())
 	}
 	img := c.Node.Image()
-	p := img.Partition(kafka.ConsumerOffsetsTopic, c.Node.Groups.PartitionFor(key))
+	p := img.Partition(topicOfCoordinators(kind), index)
 	if p == nil {
 		return nil, kafka.CoordinatorNotAvailable
 	}
@@ -107,18 +118,36 @@ func (c *Context) coordinatorOf(kind int8, key string) (*image.Broker, error) {
 	return b, nil
 }
 
-// createOffsetsTopic creates the topic of the groups' state. Why it was not created is in the log.
+// createCoordinatorTopic creates one of the topics that coordinators keep their state in.
+func (c *Context) createCoordinatorTopic(ctx context.Context, topic string) {
+	if topic == kafka.ConsumerOffsetsTopic {
+		c.createOffsetsTopic(ctx)
+		return
+	}
+	txns := c.Node.Config.Transactions()
+	c.createInternalTopic(ctx, controller.CreateInternalTopic{
+		Name: topic, Partitions: txns.TopicPartitions, ReplicationFactor: txns.TopicReplication,
+		FewerReplicas: txns.TopicReplicationSoft, Configs: txns.TopicConfigs(),
+	})
+}
+
+// createOffsetsTopic creates the topic of the groups' state.
 func (c *Context) createOffsetsTopic(ctx context.Context) {
 	groups := c.Node.Config.Groups()
-	reply, err := c.decide(ctx, offsetsTopicMs, controller.CreateInternalTopic{
+	c.createInternalTopic(ctx, controller.CreateInternalTopic{
 		Name: kafka.ConsumerOffsetsTopic, Partitions: groups.OffsetsTopicPartitions,
 		ReplicationFactor: groups.OffsetsTopicReplication, FewerReplicas: groups.OffsetsTopicReplicationSoft,
 		Configs: groups.OffsetsTopicConfigs(),
 	})
+}
+
+// createInternalTopic creates a topic. Why it was not created is in the log.
+func (c *Context) createInternalTopic(ctx context.Context, cmd controller.CreateInternalTopic) {
+	reply, err := c.decide(ctx, coordinatorTopicMs, cmd)
 	if err == nil {
 		err = reply.(controller.CreateTopicsReply).Topics[0].Err
 	}
 	if err != nil && kafka.CodeOf(err) != kafka.TopicAlreadyExists.Code {
-		c.Node.Log.Warn("the topic of the groups' offsets was not created", "error", err)
+		c.Node.Log.Warn("a topic of coordinators was not created", "topic", cmd.Name, "error", err)
 	}
 }

@@ -6,55 +6,76 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/coordinator/txn"
 	"spate/internal/invariant"
 	"spate/kafka"
 	"spate/metadata/controller"
 )
 
-// InitProducerId: an id for an idempotent producer, from a block that the controller has given to this broker. As in
-// Kafka, a producer without a transactional id always gets a fresh id with epoch 0, also when it names the one that it
-// had. Transactions are not served yet: a transactional id is refused.
+// InitProducerId: an id for an idempotent producer, from a block that the controller has given to this broker; or, with
+// a transactional id, the producer id and epoch that its coordinator says. As in Kafka, a producer without a
+// transactional id always gets a fresh id with epoch 0, also when it names the one that it had.
+
+// Versions of the InitProducerId API with a meaning of their own.
+const (
+	initGoesOn = 3 // from here on a producer may say which one it is
+	initFenced = 4 // before, there is no PRODUCER_FENCED
+)
 
 // allocationMs is how long a producer waits for a block to be allocated; then it is told to ask again.
 const allocationMs = 5000
 
-func initProducerID(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
+func initProducerID(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.InitProducerIDRequest)
-	response := request.ResponseKind().(*kmsg.InitProducerIDResponse)
-	id, err := c.freshProducerID(ctx, request)
-	if err != nil {
-		response.ErrorCode = c.fail(kafka.CodeOf(err))
-		response.ProducerID, response.ProducerEpoch = int64(kafka.NoProducerID), int16(kafka.NoProducerEpoch)
-		return response, nil
+	cmd := txn.InitProducerID{
+		TimeoutMs:  request.TransactionTimeoutMillis,
+		ProducerID: kafka.NoProducerID, Epoch: kafka.NoProducerEpoch,
 	}
-	response.ProducerID = int64(id)
-	return response, nil
+	if request.Version >= initGoesOn {
+		cmd.ProducerID, cmd.Epoch = kafka.ProducerID(request.ProducerID), kafka.ProducerEpoch(request.ProducerEpoch)
+	}
+	switch {
+	case (cmd.ProducerID == kafka.NoProducerID) != (cmd.Epoch == kafka.NoProducerEpoch):
+		a.refuse(kafka.InvalidRequest, tellInitProducerID)
+	case request.TransactionalID == nil:
+		id, err := c.Node.FreshProducerID()
+		a.Answer(tellInitProducerID(a, txn.Producer{ID: id}, err))
+	default:
+		a.submitWithID(*request.TransactionalID, tellInitProducerID, func(fresh kafka.ProducerID) any {
+			cmd.Fresh = fresh
+			return cmd
+		})
+	}
 }
 
-func (c *Context) freshProducerID(ctx context.Context, request *kmsg.InitProducerIDRequest) (kafka.ProducerID, error) {
-	hasID := request.ProducerID != int64(kafka.NoProducerID)
-	hasEpoch := request.ProducerEpoch != int16(kafka.NoProducerEpoch)
-	switch {
-	case request.Version >= 3 && hasID != hasEpoch:
-		return 0, kafka.InvalidRequest
-	case request.TransactionalID == nil:
-		return c.Node.ProducerIDs.Next(ctx, c.allocate)
-	case *request.TransactionalID == "":
-		return 0, kafka.InvalidRequest
+func tellInitProducerID(a *Asked, body any, err error) kmsg.Response {
+	request := asRequest[*kmsg.InitProducerIDRequest](a)
+	response := request.ResponseKind().(*kmsg.InitProducerIDResponse)
+	response.ProducerID, response.ProducerEpoch = int64(kafka.NoProducerID), int16(kafka.NoProducerEpoch)
+	if err != nil {
+		response.ErrorCode = a.txnCode(err, initFenced)
+		return response
 	}
-	return 0, kafka.UnsupportedVersion // fatal to a client, which would ask again for ever after a retriable one
+	producer := body.(txn.Producer)
+	response.ProducerID, response.ProducerEpoch = int64(producer.ID), int16(producer.Epoch)
+	return response
+}
+
+// FreshProducerID gives a producer id that was never used. It may wait for the controller.
+func (n *Node) FreshProducerID() (kafka.ProducerID, error) {
+	return n.ProducerIDs.Next(context.Background(), n.allocate)
 }
 
 // allocate asks the controller for a block of ids. A client may ask again whatever went wrong: Kafka's error says so.
-func (c *Context) allocate(ctx context.Context) (kafka.ProducerID, error) {
-	b := c.Node.Image().Broker(c.Node.ID)
+func (n *Node) allocate(ctx context.Context) (kafka.ProducerID, error) {
+	b := n.Image().Broker(n.ID)
 	if b == nil {
 		return 0, kafka.CoordinatorLoadInProgress
 	}
-	block := controller.AllocateProducerIDs{BrokerID: c.Node.ID, BrokerEpoch: b.Epoch}
-	reply, err := c.decide(ctx, allocationMs, block)
+	block := controller.AllocateProducerIDs{BrokerID: n.ID, BrokerEpoch: b.Epoch}
+	reply, err := n.decide(ctx, allocationMs, block)
 	if err != nil {
-		c.Node.Log.Warn("no block of producer ids was allocated", "error", err)
+		n.Log.Warn("no block of producer ids was allocated", "error", err)
 		return 0, kafka.CoordinatorLoadInProgress
 	}
 	return reply.(controller.AllocateProducerIDsReply).First, nil

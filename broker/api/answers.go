@@ -55,14 +55,18 @@ var errClosing = errors.New("the broker is shutting down")
 // decide has the controller decide a command within the time that a request gives. A request that gives none is too
 // late already, as in Kafka.
 func (c *Context) decide(ctx context.Context, timeoutMs int32, cmd controller.Command) (controller.Reply, error) {
+	return c.Node.decide(ctx, timeoutMs, cmd)
+}
+
+func (n *Node) decide(ctx context.Context, timeoutMs int32, cmd controller.Command) (controller.Reply, error) {
 	if timeoutMs <= 0 {
 		return nil, kafka.RequestTimedOut
 	}
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
-	timer := c.Node.Clock.AfterFunc(time.Duration(timeoutMs)*time.Millisecond, cancel)
+	timer := n.Clock.AfterFunc(time.Duration(timeoutMs)*time.Millisecond, cancel)
 	defer timer.Stop()
-	reply, err := c.Node.Metadata.Submit(limited, cmd)
+	reply, err := n.Metadata.Submit(limited, cmd)
 	switch {
 	case err == nil:
 		return reply, nil

@@ -227,6 +227,26 @@ var Keys = []Key{
 	{Name: "spate.metrics.listener", Type: String, Default: "", Valid: hostPort{},
 		Doc: "Serve Prometheus metrics at http://host:port/metrics; empty: off. Port 0 takes a free one."},
 
+	{Name: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Type: Int, Default: "10000", Valid: atLeast(1),
+		Doc: "How often to look for transactions that take longer than their producer's transaction.timeout.ms, " +
+			"which are aborted."},
+	{Name: "transaction.max.timeout.ms", Type: Int, Default: "900000", Valid: atLeast(1),
+		Doc: "The longest transaction.timeout.ms that a producer may ask for."},
+	{Name: "transaction.remove.expired.transaction.cleanup.interval.ms", Type: Int, Default: "3600000",
+		Valid: atLeast(1),
+		Doc:   "How often to look for transactional ids that have expired."},
+	{Name: "transaction.state.log.min.isr", Type: Int, Default: "2", Valid: atLeast(1),
+		Doc: "The min.insync.replicas of __transaction_state, when it is created. Unless the replication factor is " +
+			"set, 1 will do."},
+	{Name: "transaction.state.log.num.partitions", Type: Int, Default: "50", Valid: atLeast(1),
+		Doc: "The partitions of __transaction_state, when it is created; transactional ids are spread over them."},
+	{Name: "transaction.state.log.replication.factor", Type: Short, Default: "3", Valid: atLeast(1),
+		Doc: "The replicas of __transaction_state, when it is created. Unless it is set, fewer will do when there " +
+			"are not so many brokers; Kafka waits for them, so that its stock file sets 1."},
+	{Name: "transaction.state.log.segment.bytes", Type: Int, Default: "104857600", Valid: atLeast(1 << 20),
+		Doc: "The segment.bytes of __transaction_state, when it is created."},
+	{Name: "transactional.id.expiration.ms", Type: Int, Default: "604800000", Valid: atLeast(1),
+		Doc: "How long a transactional id is kept after its last use."},
 	{Name: "cleanup.policy", Scope: TopicScope, Type: List, Default: "delete", Valid: cleanupPolicies{},
 		Synonyms: []string{"log.cleanup.policy"}, Dynamic: true,
 		Doc: "What happens to old segments: delete them by age and size, or nothing at all (empty)."},

@@ -23,6 +23,9 @@ const (
 	KeyDeleteRecords               int16 = 21
 	KeyInitProducerID              int16 = 22
 	KeyOffsetForLeaderEpoch        int16 = 23
+	KeyAddPartitionsToTxn          int16 = 24
+	KeyAddOffsetsToTxn             int16 = 25
+	KeyEndTxn                      int16 = 26
 	KeyDescribeConfigs             int16 = 32
 	KeyAlterConfigs                int16 = 33
 	KeyDescribeLogDirs             int16 = 35
@@ -36,6 +39,8 @@ const (
 	KeyDescribeQuorum              int16 = 55
 	KeyDescribeCluster             int16 = 60
 	KeyDescribeProducers           int16 = 61
+	KeyDescribeTransactions        int16 = 65
+	KeyListTransactions            int16 = 66
 	KeyConsumerGroupHeartbeat      int16 = 68
 	KeyConsumerGroupDescribe       int16 = 69
 	KeyListConfigResources         int16 = 74
@@ -81,6 +86,9 @@ var Served = [...]API{
 	{KeyDeleteRecords, "DeleteRecords", 0, 2, 0, 2, deleteRecordsShape},
 	{KeyInitProducerID, "InitProducerId", 0, 5, 0, 2, initProducerIDShape},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, offsetForLeaderEpochShape},
+	{KeyAddPartitionsToTxn, "AddPartitionsToTxn", 0, 5, 0, 3, addPartitionsToTxnShape},
+	{KeyAddOffsetsToTxn, "AddOffsetsToTxn", 0, 4, 0, 3, addOffsetsToTxnShape},
+	{KeyEndTxn, "EndTxn", 0, 5, 0, 3, endTxnShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, alterConfigsShape},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, describeLogDirsShape},
@@ -94,6 +102,8 @@ var Served = [...]API{
 	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, describeQuorumShape},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, describeClusterShape},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, describeProducersShape},
+	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, describeTransactionsShape},
+	{KeyListTransactions, "ListTransactions", 0, 2, 0, 0, listTransactionsShape},
 	{KeyConsumerGroupHeartbeat, "ConsumerGroupHeartbeat", 0, 1, 0, 0, consumerGroupHeartbeatShape},
 	{KeyConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, 0, 0, consumerGroupDescribeShape},
 	{KeyListConfigResources, "ListConfigResources", 0, 1, 0, 0, listConfigResourcesShape},

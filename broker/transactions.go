@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"time"
+
+	"spate/broker/api"
+	"spate/coordinator/runtime"
+	"spate/coordinator/txn"
+	"spate/internal/metrics"
+	"spate/kafka"
+	"spate/metadata/image"
+)
+
+// transactionVersion is the feature that says which version of transactions the cluster has agreed on.
+const transactionVersion = "transaction.version"
+
+// transactions are what this broker does for transactional producers: it runs a coordinator for each partition of
+// __transaction_state that it leads, and carries out what they ask for.
+type transactions struct {
+	leading
+	// errands do what may wait for the disk, away from the goroutines of the shards.
+	errands *api.Workers
+}
+
+// errandWorkers is how many errands are done at a time: one more than a disk that is slow can hold up.
+const errandWorkers = 2
+
+func newTransactions(b *Broker) *transactions {
+	t := &transactions{leading: leading{broker: b, topic: kafka.TransactionStateTopic}}
+	t.host = runtime.NewHost(runtime.Options{
+		Clock: b.env.Clock, Log: b.env.Log, Topic: t.topic, NewMachine: t.newMachine, Do: t.do,
+		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime),
+		CommitTime: b.registry.Histogram(metrics.CoordinatorTime),
+	})
+	return t
+}
+
+func (t *transactions) start() {
+	t.errands = api.StartWorkers(errandWorkers)
+	t.leading.start(func(next *image.Image, d *image.Delta) {
+		if d.FeaturesChanged {
+			t.host.Broadcast(txn.Version{Level: next.Feature(transactionVersion)})
+		}
+	})
+}
+
+// close ends the coordinators, and then the errands that they have left.
+func (t *transactions) close() {
+	t.host.Close()
+	if t.errands != nil {
+		t.errands.Close()
+	}
+}
+
+// newMachine makes the machine of one partition.
+func (t *transactions) newMachine(kafka.PartitionIndex) runtime.Machine {
+	c := t.broker.config.Transactions()
+	return txn.NewShard(txn.Options{
+		TimeoutMaxMs: c.TimeoutMaxMs, AbortInterval: c.AbortInterval,
+		Expiration: c.Expiration, ExpiryInterval: c.ExpiryCheck,
+		Version: t.broker.metadata.Image().Feature(transactionVersion),
+	})
+}
+
+// do takes a task of a shard. One that comes while the broker shuts down is dropped: the next shard of the partition
+// asks again.
+func (t *transactions) do(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, task any) {
+	switch task := task.(type) {
+	case txn.WriteMarkers:
+		t.errands.Put(&markerErrand{transactions: t, shard: p, epoch: epoch, task: task})
+	case txn.AllocateProducerID:
+		t.errands.Put(&idErrand{transactions: t, shard: p, task: task})
+	}
+}
+
+// markerErrand has markers written.
+type markerErrand struct {
+	*transactions
+	shard kafka.PartitionIndex
+	epoch kafka.LeaderEpoch
+	task  txn.WriteMarkers
+}
+
+// Work runs on a worker.
+func (e *markerErrand) Work() {
+	e.broker.node.WriteMarker(api.Marker{
+		ProducerID: e.task.ProducerID, ProducerEpoch: e.task.Epoch, Commit: e.task.Commit,
+		CoordinatorEpoch: int32(e.epoch), TransactionVersion: e.task.ClientVersion,
+	}, e.task.Partitions, e.written)
+}
+
+// written tells the shard. A partition whose topic is deleted needs no marker.
+func (e *markerErrand) written(errs []error) {
+	img := e.broker.metadata.Image()
+	for i, p := range e.task.Partitions {
+		if errs[i] != nil && img.Partition(p.Topic, p.Partition) == nil {
+			errs[i] = nil
+		}
+	}
+	e.tell(e.shard, txn.Command{ID: e.task.ID, Body: txn.Markers{Asked: e.task, Errs: errs}})
+}
+
+// idErrand gets a fresh producer id.
+type idErrand struct {
+	*transactions
+	shard kafka.PartitionIndex
+	task  txn.AllocateProducerID
+}
+
+// Work runs on a worker. Without an id nothing is told: the shard asks again with its next look at what takes too long.
+func (e *idErrand) Work() {
+	fresh, err := e.broker.node.FreshProducerID()
+	if err != nil {
+		return
+	}
+	e.task.Expire.Fresh = fresh
+	e.tell(e.shard, txn.Command{ID: e.task.ID, Body: e.task.Expire})
+}
+
+// tellAgain is when a shard whose queue is full is told again.
+const tellAgain = 100 * time.Millisecond
+
+// tell gives a shard what came of a task.
+func (t *transactions) tell(shard kafka.PartitionIndex, cmd txn.Command) {
+	t.host.SubmitTo(shard, cmd, &telling{transactions: t, shard: shard, cmd: cmd})
+}
+
+// telling sees to it that a shard is told. One that is loaded anew meanwhile asks again by itself.
+type telling struct {
+	*transactions
+	shard kafka.PartitionIndex
+	cmd   txn.Command
+}
+
+// Done tells a full queue again.
+func (d *telling) Done(_ any, err error) {
+	switch kafka.CodeOf(err) {
+	case kafka.NoError, kafka.NotCoordinator.Code, kafka.CoordinatorLoadInProgress.Code:
+	default:
+		d.broker.env.Clock.AfterFunc(tellAgain, func() { d.tell(d.shard, d.cmd) })
+	}
+}
