@@ -1,6 +1,7 @@
 package group
 
 import (
+	"spate/coordinator"
 	"spate/coordinator/group/offsets"
 	"spate/metadata/image"
 )
@@ -27,6 +28,8 @@ type OffsetCommit struct {
 	// APIVersion is that of the request: before 9 there was no GROUP_ID_NOT_FOUND and no member epoch.
 	APIVersion int16
 	Commit     offsets.Commit
+	// Transaction is that of a TxnOffsetCommit: its offsets count once the transaction is committed. Else it is nil.
+	Transaction *coordinator.Transaction
 }
 
 // OffsetFetch asks for committed offsets. Its reply is an offsets.FetchReply. A group that does not exist has none.

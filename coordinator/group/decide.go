@@ -165,28 +165,62 @@ func checkLengths(cmd *Command) error {
 }
 
 func (s *Shard) commit(out *coordinator.Outcome, now time.Time, to coordinator.Token, id string, cmd *OffsetCommit) {
-	var check offsets.Check
-	if g := s.consumer[id]; g != nil {
-		allowed, err := g.CheckCommit(consumer.Committer{MemberID: cmd.MemberID, InstanceID: cmd.InstanceID,
-			MemberEpoch: cmd.Generation, APIVersion: cmd.APIVersion})
-		if err != nil {
-			out.Refuse(to, err)
-			return
-		}
-		check = func(topic string, topicID kafka.UUID, p kafka.PartitionIndex) error {
-			return allowed.Partition(topic, topicID, int32(p))
-		}
-	} else if err := s.checkClassicCommit(out, now, id, cmd); err != nil {
+	check, err := s.checkCommit(out, now, id, cmd)
+	if err != nil {
 		out.Refuse(to, err)
 		return
 	}
 	records, reply, err := s.offsets.Commit(now, id, cmd.Commit, check)
 	if err != nil {
-		out.Refuse(to, err)
+		out.Refuse(to, withoutStale(cmd, err))
 		return
 	}
 	out.Write(records...)
+	out.Transaction = cmd.Transaction
 	out.Answer(to, reply)
+}
+
+// checkCommit says which partitions may be committed, or refuses the commit.
+func (s *Shard) checkCommit(
+	out *coordinator.Outcome, now time.Time, id string, cmd *OffsetCommit,
+) (offsets.Check, error) {
+	g := s.consumer[id]
+	switch {
+	case g == nil && cmd.Transaction != nil:
+		return nil, s.checkClassicTransaction(id, cmd)
+	case g == nil:
+		return nil, s.checkClassicCommit(out, now, id, cmd)
+	}
+	allowed, err := g.CheckCommit(consumer.Committer{MemberID: cmd.MemberID, InstanceID: cmd.InstanceID,
+		MemberEpoch: cmd.Generation, APIVersion: cmd.APIVersion, Transactional: cmd.Transaction != nil})
+	if err != nil {
+		return nil, withoutStale(cmd, err)
+	}
+	return func(topic string, topicID kafka.UUID, p kafka.PartitionIndex) error {
+		return allowed.Partition(topic, topicID, int32(p))
+	}, nil
+}
+
+// withoutStale is err for a client of transactions, which does not know STALE_MEMBER_EPOCH.
+func withoutStale(cmd *OffsetCommit, err error) error {
+	if cmd.Transaction != nil && kafka.CodeOf(err) == kafka.StaleMemberEpoch.Code {
+		return kafka.IllegalGeneration
+	}
+	return err
+}
+
+// checkClassicTransaction is checkClassicCommit for offsets of a transaction.
+func (s *Shard) checkClassicTransaction(id string, cmd *OffsetCommit) error {
+	if g := s.classic[id]; g != nil {
+		return g.CheckTransactionalCommit(cmd.MemberID, cmd.InstanceID, cmd.Generation)
+	}
+	switch {
+	case cmd.Generation < 0:
+		return nil
+	case s.offsets.Knows(id):
+		return kafka.UnknownMemberID
+	}
+	return kafka.IllegalGeneration
 }
 
 // versionOfMemberEpochs is the version of OffsetCommit since which clients know consumer groups.

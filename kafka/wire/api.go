@@ -26,6 +26,8 @@ const (
 	KeyAddPartitionsToTxn          int16 = 24
 	KeyAddOffsetsToTxn             int16 = 25
 	KeyEndTxn                      int16 = 26
+	KeyWriteTxnMarkers             int16 = 27
+	KeyTxnOffsetCommit             int16 = 28
 	KeyDescribeConfigs             int16 = 32
 	KeyAlterConfigs                int16 = 33
 	KeyDescribeLogDirs             int16 = 35
@@ -89,6 +91,8 @@ var Served = [...]API{
 	{KeyAddPartitionsToTxn, "AddPartitionsToTxn", 0, 5, 0, 3, addPartitionsToTxnShape},
 	{KeyAddOffsetsToTxn, "AddOffsetsToTxn", 0, 4, 0, 3, addOffsetsToTxnShape},
 	{KeyEndTxn, "EndTxn", 0, 5, 0, 3, endTxnShape},
+	{KeyWriteTxnMarkers, "WriteTxnMarkers", 1, 2, 1, 1, writeTxnMarkersShape},
+	{KeyTxnOffsetCommit, "TxnOffsetCommit", 0, 5, 0, 3, txnOffsetCommitShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, alterConfigsShape},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, describeLogDirsShape},

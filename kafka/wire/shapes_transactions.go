@@ -46,3 +46,33 @@ var listTransactionsShape = shape{
 	{name: "DurationFilter", kind: int64Kind, since: 1},
 	{name: "TransactionalIdPattern", kind: stringKind, since: 2, nullable: 2},
 }
+
+var writeTxnMarkersShape = shape{
+	{name: "Markers", kind: arrayKind, elements: shape{
+		{name: "ProducerId", kind: int64Kind},
+		{name: "ProducerEpoch", kind: int16Kind},
+		{name: "TransactionResult", kind: int8Kind},
+		{name: "Topics", kind: arrayKind, elements: partitionsInTxnShape},
+		{name: "CoordinatorEpoch", kind: int32Kind},
+		{name: "TransactionVersion", kind: int8Kind, since: 2},
+	}},
+}
+
+var txnOffsetCommitShape = shape{
+	{name: "TransactionalId", kind: stringKind},
+	{name: "GroupId", kind: stringKind},
+	{name: "ProducerId", kind: int64Kind},
+	{name: "ProducerEpoch", kind: int16Kind},
+	{name: "GenerationId", kind: int32Kind, since: 3},
+	{name: "MemberId", kind: stringKind, since: 3},
+	{name: "GroupInstanceId", kind: stringKind, since: 3, nullable: 3},
+	{name: "Topics", kind: arrayKind, elements: shape{
+		{name: "Name", kind: stringKind},
+		{name: "Partitions", kind: arrayKind, elements: shape{
+			{name: "PartitionIndex", kind: int32Kind},
+			{name: "CommittedOffset", kind: int64Kind},
+			{name: "CommittedLeaderEpoch", kind: int32Kind, since: 2},
+			{name: "CommittedMetadata", kind: stringKind, nullable: always},
+		}},
+	}},
+}

@@ -70,6 +70,20 @@ func (g *Group) CheckCommit(
 	return t.out, nil
 }
 
+// CheckTransactionalCommit is CheckCommit for offsets of a transaction. Whoever names no member may commit at any time:
+// the transaction keeps others out. It is no heartbeat.
+func (g *Group) CheckTransactionalCommit(memberID string, instanceID *string, generation int32) error {
+	isOutside := generation < 0 && memberID == "" && instanceID == nil
+	switch {
+	case g.state == Dead:
+		return kafka.CoordinatorNotAvailable
+	case g.state == Empty && generation < 0, isOutside:
+		return nil
+	}
+	_, err := g.findCurrent(memberID, instanceID, generation)
+	return err
+}
+
 func (g *Group) sessionTimer(memberID string) coordinator.TimerKey {
 	return coordinator.TimerKey{Kind: TimerSession, Group: g.id, Member: memberID}
 }

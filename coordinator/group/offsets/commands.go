@@ -9,6 +9,8 @@ const NoRetention int64 = -1
 type Commit struct {
 	Topics      []CommitTopic
 	RetentionMs int64 // NoRetention, or what OffsetCommit 2–4 ask for
+	// Unnamed leaves the topics' ids out of the records, as Kafka does in transactions.
+	Unnamed bool
 }
 
 // CommitTopic is one topic of a Commit.

@@ -60,6 +60,9 @@ func (t *Table) Commit(
 			if expires != kafka.NoTimestamp { // that version has no place for them
 				r.LeaderEpoch, r.TopicID = kafka.NoLeaderEpoch, kafka.ZeroUUID
 			}
+			if c.Unnamed {
+				r.TopicID = kafka.ZeroUUID
+			}
 			records = append(records, r)
 		}
 		reply.Topics = append(
