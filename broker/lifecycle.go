@@ -211,6 +211,7 @@ func (b *Broker) register() error {
 		Features: []record.FeatureRange{
 			{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
 			{Name: "group.version", Min: 0, Max: groupVersionMax},
+			{Name: transactionVersion, Min: 0, Max: transactionVersionMax},
 		},
 	}
 	if rack := b.config.String("broker.rack"); rack != "" {

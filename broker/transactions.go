@@ -14,6 +14,10 @@ import (
 // transactionVersion is the feature that says which version of transactions the cluster has agreed on.
 const transactionVersion = "transaction.version"
 
+// transactionVersionMax is the level at which the brokers add partitions to transactions, and each end of one raises the
+// epoch of its producer (KIP-890).
+const transactionVersionMax = 2
+
 // transactions are what this broker does for transactional producers: it runs a coordinator for each partition of
 // __transaction_state that it leads, and carries out what they ask for.
 type transactions struct {

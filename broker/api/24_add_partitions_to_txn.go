@@ -59,6 +59,10 @@ func addPartitionsToTxn(c *Context, a *Asked, r kmsg.Request) {
 			cmd.ClientVersion = versionOfBrokers
 		}
 		id := transactions[i].TransactionalID
+		if id == "" {
+			to.Done(nil, kafka.InvalidRequest)
+			return
+		}
 		c.Node.Txns.Submit(id, txn.Command{ID: id, Body: cmd}, to)
 	}, func(answers []said) {
 		response := request.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)

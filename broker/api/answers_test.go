@@ -71,6 +71,12 @@ type story struct {
 	hidesOffsets bool
 	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
 	isExact      bool // whether null and empty fields are told too
+
+	// What stories of transactions have besides.
+	nonce        string           // in transactional ids
+	producerIDs  map[string]int64 // by the names that the story has for them
+	keepProducer string           // the name for the next one that is told
+	producerMin  float64          // the least that is an id and no default
 }
 
 // newStory begins a story, with a broker of its own that has these settings too.
@@ -442,7 +448,11 @@ func (s *story) normalize(fields map[string]any, shown []string) {
 		case []any:
 			fields[key] = s.normalizeList(key, value, shown)
 		case float64:
-			if key == "ProducerID" && value >= 0 && !s.producers[value] {
+			if name := s.producerName(key, value); name != "" {
+				fields[key] = name
+			} else if key == "StartTimestamp" && value > 0 {
+				fields[key] = "a time"
+			} else if key == "ProducerID" && value >= s.producerMin && !s.producers[value] {
 				s.producers[value] = true
 				fields[key] = "fresh"
 			}

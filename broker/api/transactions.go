@@ -16,7 +16,11 @@ func (a *Asked) submitTxn(id string, body any, tell Tell) {
 // without one first.
 func (a *Asked) submitWithID(id string, tell Tell, command func(fresh kafka.ProducerID) any) {
 	a.tell = tell
-	if a.node.parked.full() {
+	switch {
+	case id == "": // nobody's, wherever it is asked
+		a.Done(nil, kafka.InvalidRequest)
+		return
+	case a.node.parked.full():
 		a.Done(nil, kafka.CoordinatorLoadInProgress)
 		return
 	}

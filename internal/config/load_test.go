@@ -258,7 +258,7 @@ func TestPerIPOverrides(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	const later = ": known to Kafka, not served yet; ignored"
 	for _, c := range []struct{ key, want string }{
-		{"transaction.state.log.min.isr", "transaction.state.log.min.isr" + later},
+		{"transaction.two.phase.commit.enable", "transaction.two.phase.commit.enable" + later},
 		{"listener.name.inside.ssl.client.auth", "listener.name.inside.ssl.client.auth" + later},
 		{"num.partition", "num.partition: unknown; ignored. Did you mean num.partitions?"},
 		{"log.retension.ms", "log.retension.ms: unknown; ignored. Did you mean log.retention.ms?"},
@@ -285,7 +285,7 @@ func TestAStockFileLoads(t *testing.T) {
 		keys = append(keys, w.Key)
 	}
 	want := []string{"share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr",
-		"transaction.state.log.replication.factor", "transaction.state.log.min.isr", "controller.listener.names"}
+		"controller.listener.names"}
 	if !slices.Equal(keys, want) {
 		t.Errorf("got %q", keys)
 	}

@@ -39,13 +39,13 @@ func (c *Config) Transactions() Transactions {
 	return t
 }
 
-// TopicConfigs is what is set on a new __transaction_state.
+// TopicConfigs is what is set on a new __transaction_state. Kafka sets unclean.leader.election.enable=false too, which is
+// what holds here anyway.
 func (t *Transactions) TopicConfigs() map[string]string {
 	return map[string]string{
-		"cleanup.policy":                 "compact",
-		"compression.type":               "uncompressed",
-		"min.insync.replicas":            fmt.Sprint(t.TopicMinISR),
-		"segment.bytes":                  fmt.Sprint(t.TopicSegmentBytes),
-		"unclean.leader.election.enable": "false",
+		"cleanup.policy":      "compact",
+		"compression.type":    "uncompressed",
+		"min.insync.replicas": fmt.Sprint(t.TopicMinISR),
+		"segment.bytes":       fmt.Sprint(t.TopicSegmentBytes),
 	}
 }

@@ -53,7 +53,7 @@ func (cmd RegisterBroker) decide(c *Controller) Outcome {
 
 // ownFeatures are finalized as soon as every broker supports them: nothing that older builds wrote has to change for
 // them, so that nobody needs to ask for it.
-var ownFeatures = []image.Feature{{Name: "group.version", Level: 1}}
+var ownFeatures = []image.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}}
 
 // newFeatures gives the records that finalize those of ownFeatures which the registration makes possible.
 func (cmd RegisterBroker) newFeatures(now *image.Image) []record.Record {
