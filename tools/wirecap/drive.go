@@ -136,7 +136,10 @@ func runFranz(ctx context.Context, bootstrap string) error {
 	if err := client.CommitUncommittedOffsets(ctx); err != nil {
 		return err
 	}
-	return client.LeaveGroupContext(ctx)
+	if err := client.LeaveGroupContext(ctx); err != nil {
+		return err
+	}
+	return runTransaction(ctx, bootstrap)
 }
 
 // driverID is the client id of the driver.
@@ -149,6 +152,7 @@ type driver struct {
 	topicID     [16]byte
 	nextTopic   int
 	members     map[int16]string // ids in the groups, by the version that they joined with
+	producer    *kmsg.InitProducerIDResponse
 }
 
 // runDriver sends every API that Spate serves at every version.
@@ -160,6 +164,9 @@ func runDriver(address string) error {
 	defer conn.Close()
 	d := &driver{conn: conn, members: map[int16]string{}}
 	if err := d.lookUp(); err != nil {
+		return err
+	}
+	if err := d.initTransactions(); err != nil {
 		return err
 	}
 	for i := range wire.Served {
@@ -251,7 +258,7 @@ func (d *driver) fill(request kmsg.Request) {
 	case *kmsg.DescribeClusterRequest:
 		r.IncludeClusterAuthorizedOperations, r.EndpointType = true, 1
 	default:
-		d.fillGroup(request)
+		d.fillTransaction(request)
 	}
 }
 
