@@ -68,12 +68,17 @@ func (o *produceOp) findProducer() bool {
 		}
 		b := record.Batch(job.records)
 		if found && (b.ProducerID() != o.asks.producer || b.ProducerEpoch() != o.asks.epoch) {
-			o.refuseAll(kafka.InvalidProducerIDMapping)
+			o.refuseAll(errTwoProducers)
 			return false
 		}
 		o.asks.producer, o.asks.epoch, found = b.ProducerID(), b.ProducerEpoch(), true
 	}
 	return found
+}
+
+// errTwoProducers is Kafka's answer to transactions of two producers in one request.
+var errTwoProducers = &reasoned{
+	kafka.InvalidProducerIDMapping, "Transactional records contained more than one producer ID",
 }
 
 // refuseAll answers every partition with an error.

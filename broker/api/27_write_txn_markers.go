@@ -14,6 +14,12 @@ func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.WriteTxnMarkersRequest)
 	markers := request.Markers
 	errs := make([][]error, len(markers))
+	for i := range markers {
+		if markers[i].ProducerID < 0 || markers[i].ProducerEpoch < 0 {
+			a.Answer(a.tellMarkers(request, errs, kafka.UnknownServerError)) // as Kafka, which trips over it
+			return
+		}
+	}
 	a.gather(len(markers), func(i int, to runtime.Done) {
 		m := &markers[i]
 		c.Node.WriteMarker(Marker{
@@ -24,14 +30,25 @@ func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 			to.Done(nil, nil)
 		})
 	}, func(answers []said) {
-		response := request.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
-		for i := range markers {
-			if n := len(markedPartitions(&markers[i])); n > 0 {
-				a.tellMarker(response, &markers[i], errs[i], answers[i].err)
+		var all error
+		for i := range answers {
+			if all == nil {
+				all = answers[i].err // too much is under way here
 			}
 		}
-		a.Answer(response)
+		a.Answer(a.tellMarkers(request, errs, all))
 	})
+}
+
+// tellMarkers makes the answer: errs by marker and partition, or one error for all.
+func (a *Asked) tellMarkers(request *kmsg.WriteTxnMarkersRequest, errs [][]error, all error) kmsg.Response {
+	response := request.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
+	for i := range request.Markers {
+		if len(markedPartitions(&request.Markers[i])) > 0 {
+			a.tellMarker(response, &request.Markers[i], errs[i], all)
+		}
+	}
+	return response
 }
 
 // markedPartitions are the partitions of a marker, in order.

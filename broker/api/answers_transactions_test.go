@@ -58,10 +58,43 @@ func TestTransactionsAreAnsweredAsByKafka(t *testing.T) {
 				l.send(s, d)
 				return strings.ReplaceAll(l.await(s, d), s.nonce, "%n")
 			}
+			switch d.Cmd {
+			case "exhaust":
+				return s.exhaust(s.link(links, d), d)
+			case "produce":
+				return strings.ReplaceAll(s.produceInTxn(d), s.nonce, "%n")
+			case "read":
+				return s.read(d)
+			case "ends":
+				return s.ends(d)
+			}
 			t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 			return ""
 		})
 	})
+}
+
+// exhaust uses epochs of the transactional id in the input up: exhaust epoch=32766.
+func (s *story) exhaust(l *link, d *datadriven.TestData) string {
+	var epoch int
+	d.ScanArgs(s.t, "epoch", &epoch)
+	request := kmsg.NewPtrInitProducerIDRequest()
+	request.TransactionalID = kmsg.StringPtr(strings.TrimSpace(d.Input))
+	request.Version, request.TransactionTimeoutMillis = 4, 60_000
+	for at := -1; at < epoch; {
+		n := min(500, max(1, epoch-at-1)) // the first answer tells where it begins
+		for range n {
+			l.write(s, request)
+		}
+		for range n {
+			response := l.read(s).(*kmsg.InitProducerIDResponse)
+			if response.ErrorCode != kafka.NoError {
+				s.t.Fatalf("%s: error %d", d.Pos, response.ErrorCode)
+			}
+			at = int(response.ProducerEpoch)
+		}
+	}
+	return ""
 }
 
 func randomWord(t *testing.T) string {

@@ -116,6 +116,9 @@ type WriteMarkers struct {
 	Commit        bool
 	ClientVersion int16 // of transactions: with 2, the epoch is one above that of the transaction's records
 	Partitions    []kafka.TopicPartition
+	// Decided is when the end was decided. No two ends of an id have the same: an epoch may see many transactions, and an
+	// answer may come late.
+	Decided kafka.Timestamp
 }
 
 // AllocateProducerID is the task of getting a producer id that was never used. It is answered by the Expire with Fresh

@@ -84,13 +84,22 @@ func (s *Shard) valueVersion() int16 {
 	return record.VersionFixed
 }
 
-// follow begins the record after that of t.
+// knows tells whether records have a place for what a client of this version of transactions needs. Clients look at
+// transaction.version first; Kafka fails in the same way at those that do not.
+func (s *Shard) knows(clientVersion int16) bool {
+	return clientVersion == 0 || s.valueVersion() == record.VersionFlexible
+}
+
+// follow begins the record after that of t; time does not go back, whatever the clock says. What its version has no place for is not remembered either.
 func (s *Shard) follow(t *record.Transaction, now time.Time, state record.State) *record.Transaction {
 	next := *t
 	next.Version = s.valueVersion()
 	next.PreviousProducerID = t.ProducerID
+	if next.Version == record.VersionFixed {
+		next.PreviousProducerID, next.NextProducerID, next.ClientVersion = kafka.NoProducerID, kafka.NoProducerID, 0
+	}
 	next.State = state
-	next.LastUpdate = kafka.Timestamp(now.UnixMilli())
+	next.LastUpdate = max(kafka.Timestamp(now.UnixMilli()), t.LastUpdate)
 	return &next
 }
 
@@ -107,8 +116,11 @@ func (s *Shard) addPartitions(
 	if err := t.check(cmd.ProducerID, cmd.Epoch); err != nil {
 		return nil, err
 	}
-	if !t.isServed() {
+	switch {
+	case !t.isServed():
 		return nil, kafka.UnknownServerError
+	case !s.knows(cmd.ClientVersion):
+		return nil, kafka.UnsupportedVersion
 	}
 	reply = AddPartitionsReply{Errs: make([]error, len(cmd.Partitions))}
 	isMissing := func(p kafka.TopicPartition) bool { return !t.Has(p) }

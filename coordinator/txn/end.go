@@ -27,6 +27,14 @@ func completeOf(prepared record.State) record.State {
 	return record.CompleteAbort
 }
 
+// decided begins the record of a decision. Its time is later than that of the decision before, whatever the clock says:
+// so the answers about markers can be told apart.
+func (s *Shard) decided(t *record.Transaction, now time.Time, commit bool) *record.Transaction {
+	next := s.follow(t, now, outcomeOf(commit))
+	next.LastUpdate = max(next.LastUpdate, t.LastUpdate+1)
+	return next
+}
+
 // endOne ends a transaction as clients before version 2 ask for it: the epoch stays. Who asks again for what has been
 // done is told that it is done.
 func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, cmd *EndTxn) error {
@@ -40,7 +48,7 @@ func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, 
 	case t.State.IsPrepared():
 		return kafka.ConcurrentTransactions
 	case t.State == record.Ongoing:
-		next := s.follow(t.Transaction, now, outcomeOf(cmd.Commit))
+		next := s.decided(t.Transaction, now, cmd.Commit)
 		next.NextProducerID, next.ClientVersion = kafka.NoProducerID, 0
 		s.end(out, now, next)
 		return nil
@@ -72,6 +80,8 @@ func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, 
 		return nil, kafka.ProducerFenced
 	case !t.isServed():
 		return nil, kafka.UnknownServerError
+	case !s.knows(cmd.ClientVersion):
+		return nil, kafka.UnsupportedVersion
 	case isCopy && t.State == completeOf(outcomeOf(cmd.Commit)):
 		return Producer{ID: t.ProducerID, Epoch: t.Epoch}, nil
 	case isCopy, t.State != record.Ongoing && cmd.Commit:
@@ -84,7 +94,7 @@ func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, 
 func (s *Shard) prepareTwo(
 	out *coordinator.Outcome, now time.Time, t *transaction, commit bool, fresh kafka.ProducerID,
 ) (reply any, err error) {
-	next := s.follow(t.Transaction, now, outcomeOf(commit))
+	next := s.decided(t.Transaction, now, commit)
 	next.NextProducerID, next.ClientVersion = kafka.NoProducerID, versionTwo
 	if isExhausted(t.Epoch) {
 		if fresh == kafka.NoProducerID {
@@ -110,7 +120,7 @@ func (s *Shard) fence(out *coordinator.Outcome, now time.Time, t *transaction, f
 		_, err := s.prepareTwo(out, now, t, false, fresh)
 		return err
 	}
-	next := s.follow(t.Transaction, now, record.PrepareAbort)
+	next := s.decided(t.Transaction, now, false)
 	next.NextProducerID, next.ClientVersion, next.LastEpoch = kafka.NoProducerID, 0, kafka.NoProducerEpoch
 	if t.Epoch < math.MaxInt16 {
 		next.Epoch = t.Epoch + 1
@@ -132,7 +142,7 @@ func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Tr
 func markersOf(t *record.Transaction, partitions []kafka.TopicPartition) WriteMarkers {
 	return WriteMarkers{
 		ID: t.ID, ProducerID: t.ProducerID, Epoch: t.Epoch, Commit: t.State == record.PrepareCommit,
-		ClientVersion: t.ClientVersion, Partitions: partitions,
+		ClientVersion: t.ClientVersion, Partitions: partitions, Decided: t.LastUpdate,
 	}
 }
 
@@ -167,7 +177,8 @@ const (
 // marked takes the answer about markers. One that is about an end that has passed is late.
 func (s *Shard) marked(out *coordinator.Outcome, now time.Time, t *transaction, cmd *Markers) {
 	asked := &cmd.Asked
-	if t == nil || t.State != outcomeOf(asked.Commit) || t.ProducerID != asked.ProducerID || t.Epoch != asked.Epoch {
+	if t == nil || t.State != outcomeOf(asked.Commit) || t.LastUpdate != asked.Decided ||
+		t.ProducerID != asked.ProducerID || t.Epoch != asked.Epoch {
 		return
 	}
 	retry := time.Duration(0)

@@ -27,7 +27,8 @@ type world struct {
 	timers  map[coordinator.TimerKey]time.Time
 	tasks   []any // that were handed out and are not answered
 	token   coordinator.Token
-	refuse  int // how many outcomes with records are refused from now on
+	refuse  int                                      // how many outcomes with records are refused from now on
+	given   map[coordinator.Token]*coordinator.Reply // the replies that were given
 	seen    strings.Builder
 }
 
@@ -54,7 +55,7 @@ func testOptions() Options {
 }
 
 func newWorld(o Options) *world {
-	w := &world{options: o, now: epoch, fresh: 999}
+	w := &world{options: o, now: epoch, fresh: 999, given: map[coordinator.Token]*coordinator.Reply{}}
 	w.load()
 	return w
 }
@@ -136,6 +137,7 @@ func (w *world) commit(upTo int) {
 		p := w.parked[0]
 		w.parked = w.parked[1:]
 		if p.reply != nil {
+			w.given[p.reply.To] = p.reply
 			w.print("%s\n", showReply(p.reply))
 			continue
 		}
@@ -222,7 +224,7 @@ func showRecord(t *record.Transaction) string {
 	if t.LastEpoch != kafka.NoProducerEpoch {
 		fmt.Fprintf(&b, " last-epoch=%d", t.LastEpoch)
 	}
-	if t.PreviousProducerID != t.ProducerID {
+	if t.PreviousProducerID != t.ProducerID && t.PreviousProducerID != kafka.NoProducerID {
 		fmt.Fprintf(&b, " previous=%d", t.PreviousProducerID)
 	}
 	if t.NextProducerID != kafka.NoProducerID {
