@@ -391,7 +391,7 @@ func TestNewsDuringTheStartDoNotHideWhoLeads(t *testing.T) {
 	}
 	defer c.host.Close()
 	img := n.metadata.Image()
-	c.follow(nil, img, &image.Delta{})
+	c.follow(img, &image.Delta{}, c.news)
 	c.start()
 	if led := c.host.Led(); len(led) != 3 {
 		t.Errorf("led are %v", led)

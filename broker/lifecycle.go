@@ -244,7 +244,7 @@ func (b *Broker) startCoordinators() error {
 }
 
 func (b *Broker) stopCoordinators(context.Context) error {
-	b.transactions.close()
+	b.transactions.host.Close()
 	b.coordinators.host.Close()
 	return nil
 }

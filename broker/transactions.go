@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"sync"
 	"time"
 
 	"spate/broker/api"
@@ -22,15 +23,15 @@ const transactionVersionMax = 2
 // __transaction_state that it leads, and carries out what they ask for.
 type transactions struct {
 	leading
-	// errands do what may wait for the disk, away from the goroutines of the shards.
-	errands *api.Workers
+
+	mu      sync.Mutex
+	running map[string]*markerErrand // by transactional id
 }
 
-// errandWorkers is how many errands are done at a time: one more than a disk that is slow can hold up.
-const errandWorkers = 2
-
 func newTransactions(b *Broker) *transactions {
-	t := &transactions{leading: leading{broker: b, topic: kafka.TransactionStateTopic}}
+	t := &transactions{
+		leading: leading{broker: b, topic: kafka.TransactionStateTopic}, running: map[string]*markerErrand{},
+	}
 	t.host = runtime.NewHost(runtime.Options{
 		Clock: b.env.Clock, Log: b.env.Log, Topic: t.topic, NewMachine: t.newMachine, Do: t.do,
 		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime),
@@ -40,20 +41,11 @@ func newTransactions(b *Broker) *transactions {
 }
 
 func (t *transactions) start() {
-	t.errands = api.StartWorkers(errandWorkers)
 	t.leading.start(func(next *image.Image, d *image.Delta) {
 		if d.FeaturesChanged {
 			t.host.Broadcast(txn.Version{Level: next.Feature(transactionVersion)})
 		}
 	})
-}
-
-// close ends the coordinators, and then the errands that they have left.
-func (t *transactions) close() {
-	t.host.Close()
-	if t.errands != nil {
-		t.errands.Close()
-	}
 }
 
 // newMachine makes the machine of one partition.
@@ -71,9 +63,9 @@ func (t *transactions) newMachine(kafka.PartitionIndex) runtime.Machine {
 func (t *transactions) do(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, task any) {
 	switch task := task.(type) {
 	case txn.WriteMarkers:
-		t.errands.Put(&markerErrand{transactions: t, shard: p, epoch: epoch, task: task})
+		t.write(&markerErrand{transactions: t, shard: p, epoch: epoch, task: task})
 	case txn.AllocateProducerID:
-		t.errands.Put(&idErrand{transactions: t, shard: p, task: task})
+		t.broker.node.Workers.Put(&idErrand{transactions: t, shard: p, task: task})
 	}
 }
 
@@ -83,10 +75,27 @@ type markerErrand struct {
 	shard kafka.PartitionIndex
 	epoch kafka.LeaderEpoch
 	task  txn.WriteMarkers
+	next  *markerErrand // waits for this one to end
 }
 
-// Work runs on a worker.
-func (e *markerErrand) Work() {
+// write begins with an errand, or lets it wait for the one before of the same transactional id: a shard that was loaded
+// anew asks for what its predecessor has asked for too, and a marker that is written when the shard believes that all
+// are would end a transaction that has begun since.
+func (t *transactions) write(e *markerErrand) {
+	t.mu.Lock()
+	before := t.running[e.task.ID]
+	if before != nil {
+		before.next = e
+	} else {
+		t.running[e.task.ID] = e
+	}
+	t.mu.Unlock()
+	if before == nil {
+		e.begin()
+	}
+}
+
+func (e *markerErrand) begin() {
 	e.broker.node.WriteMarker(api.Marker{
 		ProducerID: e.task.ProducerID, ProducerEpoch: e.task.Epoch, Commit: e.task.Commit,
 		CoordinatorEpoch: int32(e.epoch), TransactionVersion: e.task.ClientVersion,
@@ -101,7 +110,18 @@ func (e *markerErrand) written(errs []error) {
 			errs[i] = nil
 		}
 	}
+	e.mu.Lock()
+	next := e.next
+	if next != nil {
+		e.running[e.task.ID] = next
+	} else {
+		delete(e.running, e.task.ID)
+	}
+	e.mu.Unlock()
 	e.tell(e.shard, txn.Command{ID: e.task.ID, Body: txn.Markers{Asked: e.task, Errs: errs}})
+	if next != nil {
+		next.begin()
+	}
 }
 
 // idErrand gets a fresh producer id.

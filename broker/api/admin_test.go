@@ -109,16 +109,39 @@ func TestDeletionCanBeDisabled(t *testing.T) {
 	}
 }
 
-// Transactions are not served: a client must give up rather than ask for ever.
-func TestTransactionalProducersAreRefused(t *testing.T) {
+// Goal: what needs a coordinator that is not there is refused so that the client looks for it. Method: every request
+// about transactions to a broker where nobody has looked for a coordinator yet.
+func TestTransactionsWithoutACoordinator(t *testing.T) {
 	s := ourBroker(t)
-	request := kmsg.NewPtrInitProducerIDRequest()
-	request.Version, request.TransactionalID, request.TransactionTimeoutMillis = 4, kmsg.StringPtr("tx"), 1000
-	request.ProducerID, request.ProducerEpoch = -1, -1
-	response := s.exchange(request).(*kmsg.InitProducerIDResponse)
-	if response.ErrorCode != kafka.UnsupportedVersion.Code || kafka.UnsupportedVersion.Retriable ||
-		response.ProducerID != -1 || response.ProducerEpoch != -1 {
-		t.Errorf("%+v", response)
+	id := "tx"
+	begin := kmsg.NewPtrInitProducerIDRequest()
+	begin.Version, begin.TransactionalID, begin.TransactionTimeoutMillis = 4, &id, 1000
+	begin.ProducerID, begin.ProducerEpoch = -1, -1
+	add := kmsg.NewPtrAddPartitionsToTxnRequest()
+	add.Version, add.TransactionalID = 3, id
+	offsets := kmsg.NewPtrAddOffsetsToTxnRequest()
+	offsets.Version, offsets.TransactionalID, offsets.Group = 3, id, "g"
+	end := kmsg.NewPtrEndTxnRequest()
+	end.Version, end.TransactionalID = 5, id
+	describe := kmsg.NewPtrDescribeTransactionsRequest()
+	describe.TransactionalIDs = []string{id}
+	codes := []int16{
+		s.exchange(begin).(*kmsg.InitProducerIDResponse).ErrorCode,
+		s.exchange(offsets).(*kmsg.AddOffsetsToTxnResponse).ErrorCode,
+		s.exchange(end).(*kmsg.EndTxnResponse).ErrorCode,
+		s.exchange(describe).(*kmsg.DescribeTransactionsResponse).TransactionStates[0].ErrorCode,
+	}
+	for i, code := range codes {
+		if code != kafka.NotCoordinator.Code {
+			t.Errorf("request %d: error %d", i, code)
+		}
+	}
+	if r := s.exchange(add).(*kmsg.AddPartitionsToTxnResponse); len(r.Topics) != 0 {
+		t.Errorf("%+v", r)
+	}
+	list := s.exchange(kmsg.NewPtrListTransactionsRequest()).(*kmsg.ListTransactionsResponse)
+	if list.ErrorCode != kafka.NoError || len(list.TransactionStates) != 0 {
+		t.Errorf("%+v", list)
 	}
 }
 

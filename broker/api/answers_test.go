@@ -450,7 +450,7 @@ func (s *story) normalize(fields map[string]any, shown []string) {
 		case float64:
 			if name := s.producerName(key, value); name != "" {
 				fields[key] = name
-			} else if (key == "StartTimestamp" || key == "LastTimestamp") && value > 0 {
+			} else if s.nonce != "" && (key == "StartTimestamp" || key == "LastTimestamp") && value > 0 {
 				fields[key] = "a time"
 			} else if key == "ProducerID" && value >= s.producerMin && !s.producers[value] {
 				s.producers[value] = true

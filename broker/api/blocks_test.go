@@ -79,10 +79,33 @@ func TestBlocks(t *testing.T) {
 			&kmsg.ConsumerGroupDescribeRequest{Groups: make([]string, many)}, true},
 		{"a few groups go", wire.KeyDeleteGroups, &kmsg.DeleteGroupsRequest{Groups: make([]string, 9)}, false},
 		{"many groups go", wire.KeyDeleteGroups, &kmsg.DeleteGroupsRequest{Groups: make([]string, many)}, true},
-		{"coordinators of transactions", wire.KeyFindCoordinator,
-			&kmsg.FindCoordinatorRequest{CoordinatorType: 1}, false},
+		{"coordinators of share groups", wire.KeyFindCoordinator,
+			&kmsg.FindCoordinatorRequest{CoordinatorType: 2}, false},
 		{"coordinators of many", wire.KeyFindCoordinator, &kmsg.FindCoordinatorRequest{
 			CoordinatorType: 1, CoordinatorKeys: make([]string, many),
+		}, true},
+		{"partitions of a few", wire.KeyAddPartitionsToTxn, &kmsg.AddPartitionsToTxnRequest{
+			Topics: make([]kmsg.AddPartitionsToTxnRequestTopic, 9),
+		}, false},
+		{"partitions of many", wire.KeyAddPartitionsToTxn, &kmsg.AddPartitionsToTxnRequest{
+			Topics: []kmsg.AddPartitionsToTxnRequestTopic{{Partitions: make([]int32, many)}},
+		}, true},
+		{"many transactions with partitions", wire.KeyAddPartitionsToTxn, &kmsg.AddPartitionsToTxnRequest{
+			Transactions: []kmsg.AddPartitionsToTxnRequestTransaction{{
+				Topics: []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Partitions: make([]int32, many)}},
+			}},
+		}, true},
+		{"a few transactions", wire.KeyDescribeTransactions, &kmsg.DescribeTransactionsRequest{
+			TransactionalIDs: make([]string, 9),
+		}, false},
+		{"many transactions", wire.KeyDescribeTransactions, &kmsg.DescribeTransactionsRequest{
+			TransactionalIDs: make([]string, many),
+		}, true},
+		{"a short filter", wire.KeyListTransactions, &kmsg.ListTransactionsRequest{
+			StateFilters: make([]string, 9),
+		}, false},
+		{"a long filter", wire.KeyListTransactions, &kmsg.ListTransactionsRequest{
+			ProducerIDFilters: make([]int64, many),
 		}, true},
 		{"deleting records", wire.KeyDeleteRecords, &kmsg.DeleteRecordsRequest{}, true},
 		{"the room on a disk", wire.KeyDescribeLogDirs, &kmsg.DescribeLogDirsRequest{}, true},
@@ -114,7 +137,7 @@ func TestBlocks(t *testing.T) {
 	}
 	for _, key := range []int16{
 		wire.KeyApiVersions, wire.KeyDescribeCluster, wire.KeyJoinGroup, wire.KeySyncGroup, wire.KeyHeartbeat,
-		wire.KeyLeaveGroup, wire.KeyListGroups, wire.KeyConsumerGroupHeartbeat,
+		wire.KeyLeaveGroup, wire.KeyListGroups, wire.KeyConsumerGroupHeartbeat, wire.KeyEndTxn,
 	} {
 		if HandlerOf(key).Blocks != nil {
 			t.Errorf("%s never waits", wire.Name(key))
