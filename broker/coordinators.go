@@ -70,8 +70,8 @@ type leading struct {
 	following sync.Mutex // held while the host is told who leads
 }
 
-// start follows all images that come from now on, and then the one that there is: leading twice is leading once. news is
-// told of each image, after the host.
+// start follows all images that come from now on, and then the one that there is: leading twice is leading once. news
+// is told of each image, after the host.
 func (l *leading) start(news func(next *image.Image, d *image.Delta)) {
 	l.broker.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) { l.follow(next, d, news) })
 	l.following.Lock()

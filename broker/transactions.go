@@ -15,8 +15,8 @@ import (
 // transactionVersion is the feature that says which version of transactions the cluster has agreed on.
 const transactionVersion = "transaction.version"
 
-// transactionVersionMax is the level at which the brokers add partitions to transactions, and each end of one raises the
-// epoch of its producer (KIP-890).
+// transactionVersionMax is the level at which the brokers add partitions to transactions, and each end of one raises
+// the epoch of its producer (KIP-890).
 const transactionVersionMax = 2
 
 // transactions are what this broker does for transactional producers: it runs a coordinator for each partition of
@@ -78,9 +78,9 @@ type markerErrand struct {
 	next  *markerErrand // waits for this one to end
 }
 
-// write begins with an errand, or lets it wait for the one before of the same transactional id: a shard that was loaded
-// anew asks for what its predecessor has asked for too, and a marker that is written when the shard believes that all
-// are would end a transaction that has begun since.
+// write begins with an errand, or lets it wait for the one before of the same transactional id: a shard that was
+// loaded anew asks for what its predecessor has asked for too, and a marker that is written when the shard believes
+// that all are would end a transaction that has begun since.
 func (t *transactions) write(e *markerErrand) {
 	t.mu.Lock()
 	before := t.running[e.task.ID]
@@ -131,7 +131,8 @@ type idErrand struct {
 	task  txn.AllocateProducerID
 }
 
-// Work runs on a worker. Without an id nothing is told: the shard asks again with its next look at what takes too long.
+// Work runs on a worker. Without an id nothing is told: the shard asks again with its next look at what takes too
+// long.
 func (e *idErrand) Work() {
 	fresh, err := e.broker.node.FreshProducerID()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"spate/metadata/controller"
 )
 
-// InitProducerId: an id for an idempotent producer, from a block that the controller has given to this broker; or, with
-// a transactional id, the producer id and epoch that its coordinator says. As in Kafka, a producer without a
+// InitProducerId: an id for an idempotent producer, from a block that the controller has given to this broker; or,
+// with a transactional id, the producer id and epoch that its coordinator says. As in Kafka, a producer without a
 // transactional id always gets a fresh id with epoch 0, also when it names the one that it had.
 
 // Versions of the InitProducerId API with a meaning of their own.

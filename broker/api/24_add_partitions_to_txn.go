@@ -91,8 +91,8 @@ func transactionOf(request *kmsg.AddPartitionsToTxnRequest) kmsg.AddPartitionsTo
 	return one
 }
 
-// draftAdded begins the answer about a transaction, and lists its partitions; nil where one does not exist, so that the
-// answer is complete.
+// draftAdded begins the answer about a transaction, and lists its partitions; nil where one does not exist, so that
+// the answer is complete.
 func (a *Asked) draftAdded(img *image.Image, asked *kmsg.AddPartitionsToTxnRequestTransaction) (
 	told kmsg.AddPartitionsToTxnResponseTransaction, partitions []kafka.TopicPartition) {
 	told.TransactionalID = asked.TransactionalID

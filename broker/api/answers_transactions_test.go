@@ -19,15 +19,16 @@ import (
 //
 //	go test ./broker/api -run TestTransactionsAreAnsweredAsByKafka -kafka 127.0.0.1:9092 -rewrite
 //
-// with an Apache Kafka 4.3.1 that has them too. A transaction that takes too long is found soon, so that a story can see
-// it.
+// with an Apache Kafka 4.3.1 that has them too. A transaction that takes too long is found soon, so that a story can
+// see it.
 var transactionSettings = []string{
 	"transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
 }
 
-// Goal: producers with a transactional id are answered as Kafka answers them, error by error, by the older protocol and
-// by the newer one. Method: conversations recorded from Apache Kafka. A transactional id ends in %n, which is another
-// text on each run: a Kafka keeps ids for long. producer=p keeps the producer id of an answer, it is @p from then on.
+// Goal: producers with a transactional id are answered as Kafka answers them, error by error, by the older protocol
+// and by the newer one. Method: conversations recorded from Apache Kafka. A transactional id ends in %n, which is
+// another text on each run: a Kafka keeps ids for long. producer=p keeps the producer id of an answer, it is @p from
+// then on.
 func TestTransactionsAreAnsweredAsByKafka(t *testing.T) {
 	datadriven.Walk(t, "testdata/transactions", func(t *testing.T, path string) {
 		if *kafkaAddress == "" {
@@ -105,8 +106,8 @@ func randomWord(t *testing.T) string {
 	return fmt.Sprintf("%x", id[:6])
 }
 
-// findTransactions waits until there are coordinators of transactions and of groups, and uses the producer id 0 up: that
-// is what answers about nothing have.
+// findTransactions waits until there are coordinators of transactions and of groups, and uses the producer id 0 up:
+// that is what answers about nothing have.
 func (s *story) findTransactions() {
 	s.exchange(kmsg.NewPtrInitProducerIDRequest())
 	s.producerMin = 1

@@ -7,10 +7,10 @@ import (
 	"spate/kafka"
 )
 
-// Command is a command for one transactional id. Body is one of InitProducerID, AddPartitions, EndTxn, Describe, Markers
-// and Expire of this package. Commands for the whole shard (List, Version) are submitted bare. A command owns its memory.
-// An error comes as the reply's error, as a rule a *kafka.Error; what it is called in older versions of an API is the
-// handler's business.
+// Command is a command for one transactional id. Body is one of InitProducerID, AddPartitions, EndTxn, Describe,
+// Markers and Expire of this package. Commands for the whole shard (List, Version) are submitted bare. A command owns
+// its memory. An error comes as the reply's error, as a rule a *kafka.Error; what it is called in older versions of
+// an API is the handler's business.
 type Command struct {
 	ID   string
 	Body any
@@ -36,8 +36,9 @@ type Producer struct {
 	Epoch kafka.ProducerEpoch
 }
 
-// AddPartitions adds partitions to the transaction, which begins with the first; or, with VerifyOnly, asks whether they
-// are in it. Partitions of __consumer_offsets stand for the offsets of groups. Its reply is an AddPartitionsReply.
+// AddPartitions adds partitions to the transaction, which begins with the first; or, with VerifyOnly, asks whether
+// they are in it. Partitions of __consumer_offsets stand for the offsets of groups. Its reply is an
+// AddPartitionsReply.
 type AddPartitions struct {
 	ProducerID kafka.ProducerID
 	Epoch      kafka.ProducerEpoch
@@ -48,8 +49,8 @@ type AddPartitions struct {
 	ClientVersion int16
 }
 
-// AddPartitionsReply answers an AddPartitions in the order of its partitions: nil for one that is in the transaction, or
-// kafka.TransactionAbortable for one that is not, which only VerifyOnly brings to light.
+// AddPartitionsReply answers an AddPartitions in the order of its partitions: nil for one that is in the transaction,
+// or kafka.TransactionAbortable for one that is not, which only VerifyOnly brings to light.
 type AddPartitionsReply struct {
 	Errs []error
 }
@@ -63,8 +64,8 @@ type EndTxn struct {
 	Fresh         kafka.ProducerID // as in InitProducerID
 }
 
-// Expire aborts a transaction that took too long, with a fresh producer id in place of one whose epochs are used up. It
-// answers an AllocateProducerID, and has no reply.
+// Expire aborts a transaction that took too long, with a fresh producer id in place of one whose epochs are used up.
+// It answers an AllocateProducerID, and has no reply.
 type Expire struct {
 	ProducerID kafka.ProducerID // of the transaction
 	Epoch      kafka.ProducerEpoch
@@ -116,8 +117,8 @@ type WriteMarkers struct {
 	Commit        bool
 	ClientVersion int16 // of transactions: with 2, the epoch is one above that of the transaction's records
 	Partitions    []kafka.TopicPartition
-	// Decided is when the end was decided. No two ends of an id have the same: an epoch may see many transactions, and an
-	// answer may come late.
+	// Decided is when the end was decided. No two ends of an id have the same: an epoch may see many transactions,
+	// and an answer may come late.
 	Decided kafka.Timestamp
 }
 

@@ -90,7 +90,8 @@ func (s *Shard) knows(clientVersion int16) bool {
 	return clientVersion == 0 || s.valueVersion() == record.VersionFlexible
 }
 
-// follow begins the record after that of t; time does not go back, whatever the clock says. What its version has no place for is not remembered either.
+// follow begins the record after that of t; time does not go back, whatever the clock says. What its version has no
+// place for is not remembered either.
 func (s *Shard) follow(t *record.Transaction, now time.Time, state record.State) *record.Transaction {
 	next := *t
 	next.Version = s.valueVersion()
@@ -172,7 +173,8 @@ func (t *transaction) check(id kafka.ProducerID, epoch kafka.ProducerEpoch) erro
 // isServed tells whether the state is one that a coordinator writes. Kafka fails too at the others.
 func (t *transaction) isServed() bool { return t.State <= record.CompleteAbort }
 
-// describe gives the state of an id. While markers are being written, it names the partitions that still wait for them.
+// describe gives the state of an id. While markers are being written, it names the partitions that still wait for
+// them.
 func describe(t *transaction) (reply any, err error) {
 	if t == nil || t.State == record.Dead {
 		return nil, kafka.TransactionalIDNotFound

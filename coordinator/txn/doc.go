@@ -7,10 +7,10 @@
 // markers written to all partitions, and when they are committed the end is written (CompleteCommit, CompleteAbort).
 // A shard that is loaded asks for the markers of all transactions between the two steps again.
 //
-// There are two protocols (KIP-890). A client of the older one ends a transaction with the epoch that it began with. With
-// the newer one, each end raises the epoch, so that nothing that is late can get into the next transaction; which one it
-// is, the client shows with each request, and transaction.version says which one the broker itself uses when it fences a
-// producer.
+// There are two protocols (KIP-890). A client of the older one ends a transaction with the epoch that it began with.
+// With the newer one, each end raises the epoch, so that nothing that is late can get into the next transaction;
+// which one it is, the client shows with each request, and transaction.version says which one the broker itself uses
+// when it fences a producer.
 //
 // The package writes and sends nothing itself: see coordinator.Outcome. coordinator/runtime drives each shard on one
 // goroutine.

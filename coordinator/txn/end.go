@@ -27,8 +27,8 @@ func completeOf(prepared record.State) record.State {
 	return record.CompleteAbort
 }
 
-// decided begins the record of a decision. Its time is later than that of the decision before, whatever the clock says:
-// so the answers about markers can be told apart.
+// decided begins the record of a decision. Its time is later than that of the decision before, whatever the clock
+// says: so the answers about markers can be told apart.
 func (s *Shard) decided(t *record.Transaction, now time.Time, commit bool) *record.Transaction {
 	next := s.follow(t, now, outcomeOf(commit))
 	next.LastUpdate = max(next.LastUpdate, t.LastUpdate+1)
@@ -60,10 +60,10 @@ func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, 
 	return kafka.InvalidTxnState
 }
 
-// endTwo ends a transaction and raises the producer's epoch. The epoch of a request tells whether it is the second copy
-// of one that was carried out, which is told the same again, or about the transaction after it. An abort where there is
-// no transaction raises the epoch too: records of the producer may be on their way to partitions that nobody has added
-// yet.
+// endTwo ends a transaction and raises the producer's epoch. The epoch of a request tells whether it is the second
+// copy of one that was carried out, which is told the same again, or about the transaction after it. An abort where
+// there is no transaction raises the epoch too: records of the producer may be on their way to partitions that nobody
+// has added yet.
 func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, cmd *EndTxn) (reply any, err error) {
 	switch {
 	case t == nil:
@@ -169,8 +169,8 @@ const (
 	// retryMarkers is when markers are asked for again that could not be written; the value is Kafka's
 	// retry.backoff.ms.
 	retryMarkers = 100 * time.Millisecond
-	// retryFenced is that for markers that a partition refuses for good. Kafka gives up on them until the coordinator is
-	// loaded again, and its transaction stays as it is; this only asks seldom enough to cost nothing.
+	// retryFenced is that for markers that a partition refuses for good. Kafka gives up on them until the coordinator
+	// is loaded again, and its transaction stays as it is; this only asks seldom enough to cost nothing.
 	retryFenced = time.Minute
 )
 

@@ -8,8 +8,8 @@ import (
 	"spate/kafka"
 )
 
-// initProducerID gives a transactional id to a producer: the epoch rises, so that the producer that had the id before is
-// fenced. A transaction that is open is aborted first, and the producer asks again until that is done.
+// initProducerID gives a transactional id to a producer: the epoch rises, so that the producer that had the id before
+// is fenced. A transaction that is open is aborted first, and the producer asks again until that is done.
 func (s *Shard) initProducerID(
 	out *coordinator.Outcome, now time.Time, id string, cmd *InitProducerID,
 ) (reply any, err error) {
@@ -48,8 +48,8 @@ func (s *Shard) initProducerID(
 // hasProducer tells whether the producer says which one it is, as one does that goes on after an error (KIP-360).
 func (cmd *InitProducerID) hasProducer() bool { return cmd.ProducerID != kafka.NoProducerID }
 
-// mayBelongTo tells whether the producer is the one that has the id: now, or before its epochs were used up, in case the
-// answer that told it about its new producer id was lost.
+// mayBelongTo tells whether the producer is the one that has the id: now, or before its epochs were used up, in case
+// the answer that told it about its new producer id was lost.
 func (t *transaction) mayBelongTo(cmd *InitProducerID) bool {
 	return cmd.ProducerID == t.ProducerID || cmd.ProducerID == t.PreviousProducerID && isExhausted(cmd.Epoch)
 }

@@ -13,10 +13,11 @@ import (
 	"spate/kafka"
 )
 
-// Goal: whatever producers do, whatever is lost and whenever the coordinator crashes, a transaction has one end, which
-// every partition that was added learns, and only that one; a producer that was fenced ends nothing; and all of it is in
-// the log. Method: random producers of both protocols against one shard, with partitions that note the markers that they
-// get; answers that are lost and come twice; crashes that lose what is not committed; clocks that run past timeouts.
+// Goal: whatever producers do, whatever is lost and whenever the coordinator crashes, a transaction has one end,
+// which every partition that was added learns, and only that one; a producer that was fenced ends nothing; and all of
+// it is in the log. Method: random producers of both protocols against one shard, with partitions that note the
+// markers that they get; answers that are lost and come twice; crashes that lose what is not committed; clocks that
+// run past timeouts.
 func TestTransactionsEndOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		options := testOptions()
@@ -75,8 +76,8 @@ type producers struct {
 	known map[string]*client
 	// open is where a producer has a transaction, as far as its answers say: the epoch of it. A marker closes it.
 	open map[openKey]kafka.ProducerEpoch
-	// ends are those that were acknowledged of the newer protocol, true for a commit: there each transaction has an epoch
-	// of its own.
+	// ends are those that were acknowledged of the newer protocol, true for a commit: there each transaction has an
+	// epoch of its own.
 	ends    map[generation]bool
 	markers map[markerKey]bool  // true for a commit: markers that partitions have
 	ids     map[string]Producer // the producer that was told last of each transactional id
@@ -119,7 +120,8 @@ func (p *producers) init(t *rapid.T) {
 			return
 		}
 		producer := body.(Producer)
-		if last, known := p.ids[id]; known && (producer.ID < last.ID || producer.ID == last.ID && producer.Epoch < last.Epoch) {
+		last, known := p.ids[id]
+		if known && (producer.ID < last.ID || producer.ID == last.ID && producer.Epoch < last.Epoch) {
 			t.Fatalf("%s has %v after %v", id, producer, last)
 		}
 		p.ids[id] = producer

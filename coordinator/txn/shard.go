@@ -35,8 +35,8 @@ type Shard struct {
 	ids     map[string]*transaction
 	ongoing map[string]*transaction // those of ids in state Ongoing
 	counts  [record.StateCount]int
-	// sweepAt is when timerSweep fires; zero if it is not set. An outcome that sets the timer may be refused, so that each
-	// transaction that begins sets it again, to the same time.
+	// sweepAt is when timerSweep fires; zero if it is not set. An outcome that sets the timer may be refused, so that
+	// each transaction that begins sets it again, to the same time.
 	sweepAt  time.Time
 	expiring []string // what the expiry under way has still to look at
 }
@@ -93,8 +93,8 @@ func (s *Shard) Apply(r coordinator.Record, _ coordinator.Place) {
 // ApplyMarker does nothing: no record of the log is in a transaction itself.
 func (s *Shard) ApplyMarker(kafka.ProducerID, kafka.ProducerEpoch, bool) {}
 
-// Loaded asks for the markers of the transactions whose end was decided, and sets the timers. It writes nothing: what is
-// refused with its records would be lost.
+// Loaded asks for the markers of the transactions whose end was decided, and sets the timers. It writes nothing: what
+// is refused with its records would be lost.
 func (s *Shard) Loaded(now time.Time) coordinator.Outcome {
 	var out coordinator.Outcome
 	for _, id := range slices.Sorted(maps.Keys(s.ids)) {

@@ -227,7 +227,8 @@ var Keys = []Key{
 	{Name: "spate.metrics.listener", Type: String, Default: "", Valid: hostPort{},
 		Doc: "Serve Prometheus metrics at http://host:port/metrics; empty: off. Port 0 takes a free one."},
 
-	{Name: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Type: Int, Default: "10000", Valid: atLeast(1),
+	{Name: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Type: Int, Default: "10000",
+		Valid: atLeast(1),
 		Doc: "How often to look for transactions that take longer than their producer's transaction.timeout.ms, " +
 			"which are aborted."},
 	{Name: "transaction.max.timeout.ms", Type: Int, Default: "900000", Valid: atLeast(1),

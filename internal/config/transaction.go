@@ -39,8 +39,8 @@ func (c *Config) Transactions() Transactions {
 	return t
 }
 
-// TopicConfigs is what is set on a new __transaction_state. Kafka sets unclean.leader.election.enable=false too, which is
-// what holds here anyway.
+// TopicConfigs is what is set on a new __transaction_state. Kafka sets unclean.leader.election.enable=false too,
+// which is what holds here anyway.
 func (t *Transactions) TopicConfigs() map[string]string {
 	return map[string]string{
 		"cleanup.policy":      "compact",

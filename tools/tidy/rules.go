@@ -32,6 +32,9 @@ var layers = []layer{
 	{number: 3, packages: []string{"coordinator", "coordinator/group", "coordinator/group/..."},
 		also: []string{"coordinator", "coordinator/group/...", "metadata/image"},
 		why:  "machines of groups share the words of package coordinator, and see each other below coordinator/group"},
+	{number: 3, packages: []string{"coordinator/txn", "coordinator/txn/..."},
+		also: []string{"coordinator", "coordinator/txn/..."},
+		why:  "the machine of transactions shares the words of package coordinator, and knows no groups"},
 	{number: 3, packages: []string{"partition"}, why: "a log knows segments, not who replicates it"},
 	{number: 4, packages: []string{"replica", "metadata", "coordinator/runtime", "coordinator/runtime/..."},
 		why: "drivers do not know the broker"},
@@ -58,7 +61,7 @@ var bans = map[string][]string{
 
 // pureMayImport is all that a package marked //tidy:pure may import of this module.
 var pureMayImport = []string{"internal/invariant", "kafka", "kafka/record", "metadata/image", "metadata/record",
-	"coordinator", "coordinator/group/..."}
+	"coordinator", "coordinator/group/...", "coordinator/txn/..."}
 
 // edges keeps third-party code at the edge that it serves: module path prefix → packages that may import it.
 var edges = map[string][]string{

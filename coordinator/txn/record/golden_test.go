@@ -63,7 +63,8 @@ func TestKafkasRecordsComeOutAsTheyWent(t *testing.T) {
 				t.Fatalf("%s: record %d: %v\n%x", segment, i, err, p.value)
 			}
 			got := encode(r)
-			if !bytes.Equal(got.key, p.key) || !bytes.Equal(got.value, p.value) || (got.value == nil) != (p.value == nil) {
+			isSame := bytes.Equal(got.key, p.key) && bytes.Equal(got.value, p.value)
+			if !isSame || (got.value == nil) != (p.value == nil) {
 				t.Errorf("%s: record %d, %+v:\nkey   %x\nwant  %x\nvalue %x\nwant  %x",
 					segment, i, r, got.key, p.key, got.value, p.value)
 			}

@@ -114,8 +114,8 @@ func (r *reader) string() string {
 	return string(r.take(r.present(n)))
 }
 
-// topicBytesMin is what a topic takes at least: in a flexible version, a byte each for the name, the partitions and the
-// tagged fields.
+// topicBytesMin is what a topic takes at least: in a flexible version, a byte each for the name, the partitions and
+// the tagged fields.
 const topicBytesMin = 3
 
 // topics reads the partitions of a transaction; null is none.

@@ -245,7 +245,9 @@ func (t *Transaction) Has(p kafka.TopicPartition) bool {
 }
 
 func (t *Transaction) find(topic string) (int, bool) {
-	return slices.BinarySearchFunc(t.Topics, topic, func(t Topic, name string) int { return strings.Compare(t.Name, name) })
+	return slices.BinarySearchFunc(t.Topics, topic, func(t Topic, name string) int {
+		return strings.Compare(t.Name, name)
+	})
 }
 
 // With gives the sorted topics with partitions added. The transaction and its topics stay as they are.

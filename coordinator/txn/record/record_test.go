@@ -48,7 +48,8 @@ func drawn(t *rapid.T) *Transaction {
 	return r
 }
 
-// TestRecordsComeBack encodes and decodes records of every kind; and Kafka's schema, as franz-go has it, reads the same.
+// TestRecordsComeBack encodes and decodes records of every kind; and Kafka's schema, as franz-go has it, reads the
+// same.
 func TestRecordsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawn(t)
@@ -130,19 +131,24 @@ func TestWhatIsNotARecord(t *testing.T) {
 	}{
 		{"no key", "", "0000", "key of 0 bytes: 2 bytes are wanted where 0 are left"},
 		{"another type of key", "0001000174", "00", "record of an unknown type: key of type 1"},
-		{"an id that is cut short", "0000000574", "", "key of 5 bytes: 5 elements of 1 bytes are wanted where 1 bytes are left"},
+		{"an id that is cut short", "0000000574", "",
+			"key of 5 bytes: 5 elements of 1 bytes are wanted where 1 bytes are left"},
 		{"an id that is null", "0000ffff", "", "key of 4 bytes: a field that is never null is null"},
 		{"more than a key", "000000017400", "", "key of 6 bytes: 1 bytes follow the fields"},
 		{"a version to come", "0000000174", "0002", "record of an unknown type: value of version 2"},
 		{"a version below all", "0000000174", "ffff", "record of an unknown type: value of version -1"},
 		{"no version", "0000000174", "00", "value of 1 bytes: 2 bytes are wanted where 1 are left"},
-		{"a state that is none", "0000000174", "0000" + strings.Repeat("00", 14) + "08", "value of 17 bytes: there is no state 8"},
-		{"a state below all", "0000000174", "0000" + strings.Repeat("00", 14) + "ff", "value of 17 bytes: there is no state -1"},
+		{"a state that is none", "0000000174", "0000" + strings.Repeat("00", 14) + "08",
+			"value of 17 bytes: there is no state 8"},
+		{"a state below all", "0000000174", "0000" + strings.Repeat("00", 14) + "ff",
+			"value of 17 bytes: there is no state -1"},
 		{"too many topics", "0000000174", "0000" + strings.Repeat("00", 14) + "01" + "7fffffff",
 			"value of 21 bytes: 2147483647 elements of 3 bytes are wanted where 0 bytes are left"},
-		{"tags out of order", "0000000174", "0001" + strings.Repeat("00", 14) + "00" + "00" + strings.Repeat("00", 16) +
+		{"tags out of order", "0000000174", "0001" + strings.Repeat("00", 14) + "00" + "00" +
+			strings.Repeat("00", 16) +
 			"02" + "02020002" + "0008" + strings.Repeat("00", 8), "value of 49 bytes: tag 0 follows tag 2"},
-		{"a tag of another length", "0000000174", "0001" + strings.Repeat("00", 14) + "00" + "00" + strings.Repeat("00", 16) +
+		{"a tag of another length", "0000000174", "0001" + strings.Repeat("00", 14) + "00" + "00" +
+			strings.Repeat("00", 16) +
 			"01" + "0207" + strings.Repeat("00", 7), "value of 44 bytes: tag 2: 5 bytes follow the fields"},
 	} {
 		key, err := hex.DecodeString(c.key)
