@@ -1,0 +1,262 @@
+package broker
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/internal/vfs"
+	"spate/kafka"
+	"spate/kafka/record"
+)
+
+// txnProducer is a transactional producer of the newer protocol, on a connection of its own.
+type txnProducer struct {
+	c  *client
+	id string
+	record.Producer
+	correlation int32
+}
+
+// call sends a request; an error means that the broker has gone.
+func (p *txnProducer) call(r kmsg.Request) (kmsg.Response, error) {
+	p.correlation++
+	if _, err := p.c.conn.Write(p.c.formatter.AppendRequest(nil, r, p.correlation)); err != nil {
+		return nil, err
+	}
+	return p.c.tryReceive(r)
+}
+
+// begin takes the transactional id, as soon as what another had open is ended.
+func (p *txnProducer) begin() error {
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.SetVersion(4)
+	find.CoordinatorType, find.CoordinatorKeys = 1, []string{p.id}
+	r := kmsg.NewPtrInitProducerIDRequest()
+	r.SetVersion(4)
+	r.TransactionalID, r.TransactionTimeoutMillis, r.ProducerID, r.ProducerEpoch = &p.id, 60_000, -1, -1
+	for {
+		if _, err := p.call(find); err != nil {
+			return err
+		}
+		response, err := p.call(r)
+		if err != nil {
+			return err
+		}
+		if begun := response.(*kmsg.InitProducerIDResponse); begun.ErrorCode == kafka.NoError {
+			p.ID, p.Epoch = kafka.ProducerID(begun.ProducerID), kafka.ProducerEpoch(begun.ProducerEpoch)
+			return nil
+		}
+	}
+}
+
+// write appends a record to a partition, which is added to the transaction by that.
+func (p *txnProducer) write(topic string, partition int32, value string) (code int16, err error) {
+	producer := p.Producer
+	r := produceRequest(12, -1, topic, kafka.ZeroUUID, partition,
+		batchOf(record.BuilderOptions{Producer: &producer, Transactional: true}, value))
+	r.TransactionID = &p.id
+	response, err := p.call(r)
+	if err != nil {
+		return 0, err
+	}
+	return response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, nil
+}
+
+// end ends the transaction, and goes on with the epoch that it is told.
+func (p *txnProducer) end(commit bool) (code int16, err error) {
+	r := kmsg.NewPtrEndTxnRequest()
+	r.SetVersion(5)
+	r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.Commit = p.id, int64(p.ID), int16(p.Epoch), commit
+	response, err := p.call(r)
+	if err != nil {
+		return 0, err
+	}
+	ended := response.(*kmsg.EndTxnResponse)
+	if ended.ErrorCode == kafka.NoError {
+		p.ID, p.Epoch = kafka.ProducerID(ended.ProducerID), kafka.ProducerEpoch(ended.ProducerEpoch)
+	}
+	return ended.ErrorCode, nil
+}
+
+// committed is what a reader of committed records makes of a partition, and whether a transaction is open in it.
+func (c *client) committedValues(topic string, partition int32) (list []string, isOpen bool) {
+	c.t.Helper()
+	r := changed(fetchRequest(12, topic, kafka.ZeroUUID, partition, 0),
+		func(r *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) {
+			r.IsolationLevel, r.MaxWaitMillis, p.PartitionMaxBytes = 1, 10, 50<<20
+		})
+	p := ask[*kmsg.FetchResponse](c, r).Topics[0].Partitions[0]
+	aborts := p.AbortedTransactions
+	slices.SortFunc(aborts, func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
+		return cmp.Compare(a.FirstOffset, b.FirstOffset)
+	})
+	dropped := map[int64]bool{}
+	for rest := p.RecordBatches; len(rest) > 0; {
+		b, after, err := record.Next(rest)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		rest = after
+		for len(aborts) > 0 && aborts[0].FirstOffset <= int64(b.BaseOffset()) {
+			dropped[aborts[0].ProducerID] = true
+			aborts = aborts[1:]
+		}
+		producer := int64(b.ProducerID())
+		switch {
+		case b.IsControl():
+			delete(dropped, producer) // its transaction ends, and only an aborted one was dropped
+		case !dropped[producer]:
+			list = append(list, values(c.t, b)...)
+		}
+	}
+	return list, p.LastStableOffset < p.HighWatermark
+}
+
+// outcomes notes how transactions ended, as far as their producers were told.
+type outcomes struct {
+	mu     sync.Mutex
+	told   map[string]bool // true for a commit
+	enough chan struct{}
+	left   int
+}
+
+func (o *outcomes) note(value string, commit bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.told[value] = commit
+	if o.left--; o.left == 0 {
+		close(o.enough)
+	}
+}
+
+// run produces one transaction after another, to two partitions each, until the broker is gone.
+func (o *outcomes) run(p *txnProducer) {
+	for k := 0; p.begin() == nil; {
+		for isWell := true; isWell; k++ {
+			value := fmt.Sprint(p.id, "-", k)
+			for partition := range int32(2) {
+				for {
+					code, err := p.write("orders", partition, value)
+					if err != nil {
+						return
+					}
+					isWell = code == kafka.NoError
+					if code != kafka.ConcurrentTransactions.Code {
+						break
+					}
+				}
+			}
+			commit := k%3 != 0
+			code, err := p.end(commit)
+			if err != nil {
+				return
+			}
+			if isWell = isWell && code == kafka.NoError; isWell {
+				o.note(value, commit)
+			}
+		}
+	}
+}
+
+// Goal: whatever moment the power goes, a transaction whose end was acknowledged has that end in all of its partitions,
+// every other one is there in whole or not at all, and none stays open. Method: producers commit and abort; the disk is
+// copied in the middle, with what was not flushed torn at random; a broker starts on the copy, and the producers come
+// back.
+func TestAPowerCutTearsNoTransaction(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 17))
+			disk := vfs.NewMem()
+			n := startNode(t, on(disk, "/a"), with("transaction.state.log.num.partitions=3"))
+			n.createTopic("orders", 2)
+			o := &outcomes{told: map[string]bool{}, enough: make(chan struct{}), left: 5 + random.IntN(60)}
+			ids := []string{"s", "t", "u"}
+			var producers sync.WaitGroup
+			for _, id := range ids {
+				p := &txnProducer{c: n.client(), id: id}
+				producers.Go(func() { o.run(p) })
+			}
+			<-o.enough
+			o.mu.Lock()
+			told := map[string]bool{}
+			for value, commit := range o.told {
+				told[value] = commit
+			}
+			o.mu.Unlock()
+			after := startNode(t, on(disk.CrashClone(random), "/a"))
+			n.stop()
+			producers.Wait()
+			after.checkTransactions(ids, told)
+		})
+	}
+}
+
+// checkTransactions brings the producers back, and holds the partitions against what they were told.
+func (n *node) checkTransactions(ids []string, told map[string]bool) {
+	n.t.Helper()
+	for _, id := range ids {
+		p := &txnProducer{c: n.client(), id: id}
+		if err := p.begin(); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	c := n.client()
+	var lists [2][]string
+	for partition := range int32(2) {
+		eventually(n.t, "no transaction is open", func() bool {
+			list, isOpen := c.committedValues("orders", partition)
+			slices.Sort(list)
+			lists[partition] = list
+			return !isOpen
+		})
+	}
+	if !slices.Equal(lists[0], lists[1]) {
+		n.t.Errorf("transactions are torn:\n%q\n%q", lists[0], lists[1])
+	}
+	for value, commit := range told {
+		if slices.Contains(lists[0], value) != commit {
+			n.t.Errorf("%s was told commit=%v", value, commit)
+		}
+	}
+	if len(slices.Compact(slices.Clone(lists[0]))) != len(lists[0]) {
+		n.t.Errorf("records are there twice: %q", lists[0])
+	}
+}
+
+// Goal: a coordinator that loses its state, because its disk was full or failed, or because it is told to resign, goes on
+// where it was. Method: a restart between transactions and in the middle of one.
+func TestTransactionsOverARestart(t *testing.T) {
+	n := startNode(t, with("transaction.state.log.num.partitions=1"))
+	n.createTopic("orders", 2)
+	p := &txnProducer{c: n.client(), id: "t"}
+	must := func(code int16, err error) {
+		t.Helper()
+		if err != nil || code != kafka.NoError {
+			t.Fatal(errorName(code), err)
+		}
+	}
+	if err := p.begin(); err != nil {
+		t.Fatal(err)
+	}
+	must(p.write("orders", 0, "first"))
+	must(p.end(true))
+	must(p.write("orders", 1, "second"))
+	n.restart()
+	p.c, p.correlation = n.client(), 0
+	must(p.end(true)) // the coordinator is loaded before clients are served
+	reader := n.client()
+	eventually(t, "both are committed", func() bool {
+		first, _ := reader.committedValues("orders", 0)
+		second, _ := reader.committedValues("orders", 1)
+		return slices.Equal(first, []string{"first"}) && slices.Equal(second, []string{"second"})
+	})
+	if stats := n.transactions.host.Stats(); stats.Replayed.Load() == 0 || stats.Corrupt.Load() != 0 {
+		t.Errorf("%d records were replayed, %d partitions are corrupt", stats.Replayed.Load(), stats.Corrupt.Load())
+	}
+}
