@@ -369,8 +369,19 @@ func TestReadCommitted(t *testing.T) {
 // append writes as a coordinator does, and waits until it is committed.
 func (n *node) append(r *replica.Replica, records []byte) {
 	n.t.Helper()
+	verification := partition.NoVerification
+	if b := record.Batch(records); b.IsTransactional() && !b.IsControl() {
+		var err error
+		verification, err = r.BeginVerification(partition.Verifying{
+			ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), Sequence: b.BaseSequence(),
+		})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+	}
 	appended, err := r.Append(records, replica.AppendOptions{
 		Acks: replica.AcksAll, Origin: partition.OriginCoordinator, Now: kafka.Timestamp(time.Now().UnixMilli()),
+		Verification: verification,
 	})
 	if err != nil {
 		n.t.Fatal(err)

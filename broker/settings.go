@@ -123,5 +123,6 @@ func dirOptions(c *config.Config, clusterID string) partition.Options {
 		c.Duration("log.flush.start.offset.checkpoint.interval.ms"))
 	o.HighWatermarkInterval = c.Duration("replica.high.watermark.checkpoint.interval.ms")
 	o.ProducerExpiration = c.Duration("producer.id.expiration.ms")
+	o.Unverified = !c.Bool("transaction.partition.verification.enable")
 	return o
 }

@@ -20,13 +20,6 @@ const (
 	produceAdds      = 12 // has its partitions added by the broker
 )
 
-// How long a broker tries on behalf of a client whose last transaction is still being completed, and how often. They
-// are the defaults of add.partitions.to.txn.retry.backoff{.max,}.ms.
-const (
-	addRetryMax   = 100 * time.Millisecond
-	addRetryEvery = 20 * time.Millisecond
-)
-
 // verifyState is how far a request is with asking its transaction's coordinator.
 type verifyState struct {
 	step     verifyStep
@@ -156,7 +149,7 @@ func (o *produceOp) goOnAsking() {
 		return
 	case step == asking && o.isBusy():
 		o.asks.step = pausing
-		o.node.Clock.AfterFunc(addRetryEvery, func() { o.conn.Post(o) })
+		o.node.Clock.AfterFunc(o.node.Config.Duration("add.partitions.to.txn.retry.backoff.ms"), func() { o.conn.Post(o) })
 		return
 	case step == asking:
 		o.noteVerified()
@@ -172,7 +165,7 @@ func (o *produceOp) goOnAsking() {
 // again.
 func (o *produceOp) isBusy() bool {
 	return o.version >= produceAdds && kafka.CodeOf(o.asks.said.err) == kafka.ConcurrentTransactions.Code &&
-		o.node.Clock.Now().Sub(o.asks.since) < addRetryMax
+		o.node.Clock.Now().Sub(o.asks.since) < o.node.Config.Duration("add.partitions.to.txn.retry.backoff.max.ms")
 }
 
 // noteVerified refuses the partitions about which the coordinator did not say yes.

@@ -86,7 +86,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf(`%w; "%s --help" lists the flags`, err, cmd.CommandPath())
 	})
-	root.AddCommand(newBroker(began), newTopic(), newGroup(), newProduce(), newConsume(),
+	root.AddCommand(newBroker(began), newTopic(), newGroup(), newTxn(), newProduce(), newConsume(),
 		newDump(), newVerify(), newAdopt(), newVersion())
 	explainArguments(root)
 	return root

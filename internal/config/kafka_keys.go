@@ -8,7 +8,6 @@ import (
 // laterKeys are the broker keys of Kafka 4.3.1 that this broker does not serve yet, sorted: a file that holds them
 // loads with a warning for each.
 var laterKeys = []string{
-	"add.partitions.to.txn.retry.backoff.max.ms", "add.partitions.to.txn.retry.backoff.ms",
 	"alter.log.dirs.replication.quota.window.num", "alter.log.dirs.replication.quota.window.size.seconds",
 	"auto.leader.rebalance.enable", "background.threads", "broker.heartbeat.interval.ms", "broker.session.timeout.ms",
 	"config.providers", "connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
@@ -118,7 +117,7 @@ var laterKeys = []string{
 	"ssl.keystore.type", "ssl.principal.mapping.rules", "ssl.protocol", "ssl.provider",
 	"ssl.secure.random.implementation", "ssl.trustmanager.algorithm", "ssl.truststore.certificates",
 	"ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.type", "telemetry.max.bytes",
-	"transaction.partition.verification.enable",
+
 	"transaction.state.log.load.buffer.size",
 	"transaction.two.phase.commit.enable",
 	"unclean.leader.election.enable", "unclean.leader.election.interval.ms",

@@ -21,6 +21,11 @@ var (
 // Keys is every key that this broker serves, sorted by scope and name. Names, meanings and defaults are Kafka's;
 // where a default differs, or a key is our own, its sentence says why.
 var Keys = []Key{
+	{Name: "add.partitions.to.txn.retry.backoff.max.ms", Type: Int, Default: "100", Valid: atLeast(0),
+		Doc: "How long a broker tries to add a partition to a transaction while the producer's last one is still " +
+			"being completed; then the producer is told to."},
+	{Name: "add.partitions.to.txn.retry.backoff.ms", Type: Int, Default: "20", Valid: atLeast(1),
+		Doc: "How long a broker waits between two of these tries."},
 	{Name: "advertised.listeners", Type: List, Unset: true,
 		Doc: "What clients are told to connect to, NAME://host:port for each listener; unset: the listeners."},
 	{Name: "alter.config.policy.class.name", Type: Class, Unset: true, Valid: refused("Policies are Java classes"),
@@ -233,6 +238,9 @@ var Keys = []Key{
 			"which are aborted."},
 	{Name: "transaction.max.timeout.ms", Type: Int, Default: "900000", Valid: atLeast(1),
 		Doc: "The longest transaction.timeout.ms that a producer may ask for."},
+	{Name: "transaction.partition.verification.enable", Type: Boolean, Default: "true", Dynamic: true,
+		Doc: "Ask the coordinator of a transaction whether it knows of it before the first records go into a " +
+			"partition, so that no transaction is left open for ever."},
 	{Name: "transaction.remove.expired.transaction.cleanup.interval.ms", Type: Int, Default: "3600000",
 		Valid: atLeast(1),
 		Doc:   "How often to look for transactional ids that have expired."},
