@@ -94,6 +94,7 @@ func newStory(t testing.TB, set ...string) *story {
 		s.exchange(deletion)
 		return len(s.topics()) == 0
 	})
+	s.clearQuotas()
 	s.await("there are producer ids", func() bool {
 		request := kmsg.NewPtrInitProducerIDRequest()
 		return s.exchange(request).(*kmsg.InitProducerIDResponse).ErrorCode == kafka.NoError
@@ -313,6 +314,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 // settle waits until what has been created or deleted shows.
 func (s *story) settle(request kmsg.Request, response kmsg.Response) {
 	s.settleGrowth(request, response)
+	s.settleQuotas(request, response)
 	there, gone := []string{}, []string{}
 	switch r := response.(type) {
 	case *kmsg.CreateTopicsResponse:
@@ -410,6 +412,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 		}
 	}
 	steady(response)
+	sortQuotas(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {
 			s.ids[topic.Topic] = topic.TopicID

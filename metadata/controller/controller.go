@@ -88,6 +88,11 @@ func (e *Refusal) Error() string { return e.Message }
 // Unwrap gives the protocol error.
 func (e *Refusal) Unwrap() error { return e.Code }
 
+// Refuse is a *Refusal, for those who answer questions about the cluster in the controller's manner.
+func Refuse(code *kafka.Error, format string, args ...any) error {
+	return refuse(code, format, args...)
+}
+
 func refuse(code *kafka.Error, format string, args ...any) error {
 	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
 }

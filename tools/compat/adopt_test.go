@@ -497,7 +497,7 @@ func TestAdoptRefusals(t *testing.T) {
 	a.must(err)
 	a.setForeign(true)
 	a.must(a.kafka.Stop())
-	reasons := []string{"ACLs are set", "SCRAM credentials are set", "client quotas are set",
+	reasons := []string{"ACLs are set", "SCRAM credentials are set",
 		"log.cleaner.threads is set dynamically for all brokers"}
 	plan, err := a.adopt("--dry-run")
 	if err == nil {
@@ -517,17 +517,27 @@ func TestAdoptRefusals(t *testing.T) {
 	a.must(a.kafka.Stop())
 	_, err = a.adopt()
 	a.must(err)
-	a.must(a.startSpate().Stop())
+	b := a.startSpate()
+	quotas, err := a.admin.DescribeClientQuotas(a.ctx, false, nil)
+	a.must(err)
+	want := kadm.DescribedClientQuotas{{Entity: annsEntity,
+		Values: kadm.ClientQuotaValues{{Key: "producer_byte_rate", Value: 1e6}}}}
+	if diff := cmp.Diff(want, quotas); diff != "" {
+		t.Errorf("quotas that were set in Kafka, and in Spate:\n%s", diff)
+	}
+	a.must(b.Stop())
 }
+
+// annsEntity is the user ann, as quotas name her.
+var annsEntity = kadm.ClientQuotaEntity{{Type: "user", Name: kadm.StringPtr("ann")}}
 
 // setForeign sets what Spate does not serve, or takes it away.
 func (a *adoption) setForeign(set bool) {
 	a.Helper()
 	acl := kadm.NewACLs().Topics("plain").Operations(kadm.OpRead).Allow("User:ann").AllowHosts("*").
 		ResourcePatternType(kadm.ACLPatternLiteral)
-	entity := kadm.ClientQuotaEntity{{Type: "user", Name: kadm.StringPtr("ann")}}
-	quota := kadm.AlterClientQuotaEntry{Entity: entity,
-		Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1e6, Remove: !set}}}
+	quota := kadm.AlterClientQuotaEntry{Entity: annsEntity,
+		Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1e6}}} // which stays
 	_, err := a.admin.AlterClientQuotas(a.ctx, []kadm.AlterClientQuotaEntry{quota})
 	a.must(err)
 	config := kadm.AlterConfig{Op: kadm.SetConfig, Name: "log.cleaner.threads", Value: kadm.StringPtr("2")}

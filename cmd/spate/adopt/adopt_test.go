@@ -162,12 +162,6 @@ func tree(t *testing.T, fsys vfs.FS, dir string) (files []string) {
 // frame is a record of a type that is not served.
 func frame(typ meta.Type, body ...byte) []byte { return append([]byte{1, byte(typ), 0}, body...) }
 
-// quota is a ClientQuotaRecord of a user.
-func quota(removed byte) []byte {
-	body := append([]byte{2, 5}, "user\x04ann\x00\x05rate"...)
-	return frame(typeClientQuota, append(body, 0, 0, 0, 0, 0, 0, 0, 0, removed, 0)...)
-}
-
 func configOf(kind image.ResourceType, resource, name, value string) meta.Record {
 	return &meta.Config{ResourceType: int8(kind), ResourceName: resource, Name: name, Value: &value}
 }
@@ -183,7 +177,6 @@ func TestRefusals(t *testing.T) {
 		"SCRAM": {func(n *node) { n.raw(frame(typeScram, 4, 'a', 'n', 'n', 1, 0)) },
 			"SCRAM credentials are set"},
 		"tokens":             {func(n *node) { n.raw(frame(typeDelegationToken, 1)) }, "delegation tokens are"},
-		"quotas":             {func(n *node) { n.raw(quota(0)) }, "client quotas are set"},
 		"an unknown type":    {func(n *node) { n.raw(frame(99)) }, "record type 99 of version 0"},
 		"an unknown version": {func(n *node) { n.raw([]byte{1, 2, 9}) }, "TOPIC_RECORD of version 9"},
 		"another controller": {func(n *node) { n.raw(frame(typeRegisterController, 0, 0, 0, 2)) },
@@ -281,10 +274,10 @@ func TestRefusals(t *testing.T) {
 func TestWhatWasRemovedDoesNotMatter(t *testing.T) {
 	n := newNode(t)
 	acl := make([]byte, 16)
-	n.raw(frame(typeACL, acl...), quota(0), frame(typeScram, 4, 'a', 'n', 'n', 1, 9))
-	n.raw(frame(typeRemoveACL, acl...), quota(1), frame(typeRemoveScram, 4, 'a', 'n', 'n', 1))
+	n.raw(frame(typeACL, acl...), frame(typeScram, 4, 'a', 'n', 'n', 1, 9))
+	n.raw(frame(typeRemoveACL, acl...), frame(typeRemoveScram, 4, 'a', 'n', 'n', 1))
 	n.raw(frame(typeBeginTransaction, 0), frame(typeACL, acl...), frame(typeAbortTransaction, 0))
-	n.raw(frame(typeBeginTransaction, 0), meta.Append(nil, &meta.Topic{Name: "never", ID: kafka.UUID{8}}), quota(0))
+	n.raw(frame(typeBeginTransaction, 0), meta.Append(nil, &meta.Topic{Name: "never", ID: kafka.UUID{8}}))
 	p := n.check()
 	if len(p.Refusals) > 0 || p.foundation.Image.Topic("never") != nil {
 		t.Errorf("refusals: %q", p.Refusals)
