@@ -110,6 +110,7 @@ func (d *LogDir) releaseDoomed() {
 
 // close flushes the log and closes its segments, so that the next start may trust all of it.
 func (l *Log) close() error {
+	defer l.pauseCleaning()()
 	flushed := l.Flush()
 	saved := error(nil)
 	if flushed == nil {
@@ -172,6 +173,7 @@ func (d *LogDir) DeleteLogs(logs []*Log) []error {
 
 // detach ends the use of the log and renames its folder, not durably yet.
 func (l *Log) detach() (folder string, err error) {
+	defer l.pauseCleaning()()
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
 	l.append.Lock()

@@ -21,7 +21,7 @@ import (
 //
 //	logStart <= highWatermark <= logEnd, flushed <= logEnd, lastStable <= highWatermark
 //
-// Locks, in the order in which they are taken: maintenance, append, watermark.
+// Locks, in the order in which they are taken: cleaning, maintenance, append, watermark.
 type Log struct {
 	tp  kafka.TopicPartition
 	dir *LogDir
@@ -62,6 +62,13 @@ type Log struct {
 	jitter    time.Duration   // how much earlier than segment.ms the active segment is rolled
 	// snapshots are the producer states at the last rolls, waiting for the background worker to write them.
 	snapshots []pendingSnapshot
+
+	// cleaning is held by the cleaner for as long as it works on this log, and by what must not run beside it:
+	// truncation, closing and deletion, which announce themselves in pauses.
+	cleaning    sync.Mutex
+	pauses      atomic.Int64
+	uncleanable atomic.Bool  // a cleaning found bytes that are not what was written
+	cleanAfter  atomic.Int64 // no cleaning begins before, in Unix milliseconds: the last one did not end well
 
 	// maintenance serialises what waits for the disk: flushes, truncation, retention, closing.
 	maintenance sync.Mutex

@@ -61,6 +61,9 @@ func (r *loader) sweep() error {
 	if err != nil {
 		return err
 	}
+	if entries, err = r.finishSwaps(entries); err != nil {
+		return err
+	}
 	for _, e := range entries {
 		name := e.Name()
 		leftover := func(suffix string) bool { return strings.HasSuffix(name, suffix) }
@@ -81,6 +84,35 @@ func (r *loader) sweep() error {
 	slices.Sort(r.bases)
 	slices.Sort(r.snapshots)
 	return r.dropBelowStart()
+}
+
+// finishSwaps ends the replacements of segments by cleaned ones that a crash interrupted, and gives what is in the
+// folder then.
+func (r *loader) finishSwaps(entries []fs.DirEntry) ([]fs.DirEntry, error) {
+	fsys, folder := r.l.dir.env.FS, r.l.path()
+	var bases, swaps []kafka.Offset // both rise, as the names do
+	for _, e := range entries {
+		offset, suffix, ok := segment.ParseFileName(e.Name())
+		switch {
+		case !ok:
+		case suffix == segment.LogSuffix:
+			bases = append(bases, offset)
+		case strings.HasSuffix(suffix, segment.SwapSuffix) && !slices.Contains(swaps, offset):
+			swaps = append(swaps, offset)
+		}
+	}
+	if len(swaps) == 0 {
+		return entries, nil
+	}
+	for _, base := range swaps {
+		gone, err := segment.FinishSwap(fsys, folder, base, bases)
+		if err != nil {
+			return nil, err
+		}
+		r.l.dir.env.Log.Info("ended the replacement of segments by a cleaned one", "partition", r.l.tp.String(),
+			"base_offset", int64(base), "replaced", len(gone))
+	}
+	return fsys.ReadDir(folder)
 }
 
 // dropBelowStart removes the segments that end at or below the recorded log start offset: retention was about to.
@@ -104,7 +136,7 @@ func (r *loader) dropBelowStart() error {
 func (r *loader) openSegments() error {
 	r.scanned = len(r.bases)
 	for i, base := range r.bases {
-		if i > 0 && r.scanned < i && r.segments[i-1].NextOffset() != base {
+		if i > 0 && r.scanned < i && r.segments[i-1].NextOffset() != base && !r.hole(i) {
 			if err := r.dropFrom(i); err != nil {
 				return err
 			}
@@ -127,6 +159,13 @@ func (r *loader) openSegments() error {
 		return r.startEmpty()
 	}
 	return nil
+}
+
+// hole says whether the offsets that are missing before segment i are a hole that Kafka's compaction made, and not a
+// tail that was never made durable: they lie below the high watermark, which follows what is flushed.
+func (r *loader) hole(i int) bool {
+	isBehind := r.segments[i-1].NextOffset() < r.bases[i]
+	return isBehind && r.bases[i] <= r.highWatermark && r.l.config.Load().Compact
 }
 
 func (r *loader) openSegment(i int, base kafka.Offset) (*segment.Segment, error) {

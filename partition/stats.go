@@ -14,4 +14,6 @@ type Stats struct {
 	SegmentsRolled  atomic.Int64
 	SegmentsDeleted atomic.Int64
 	Truncations     atomic.Int64
+	CleanedBytes    atomic.Int64 // read by compaction
+	ReclaimedBytes  atomic.Int64 // by which compaction made segments smaller
 }

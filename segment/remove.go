@@ -48,6 +48,11 @@ func (s *Segment) Remove() error {
 	for _, suffix := range suffixes {
 		errs = append(errs, removeMissing(s.disk, s.path(suffix)))
 	}
+	if b := s.body.Load(); b != nil { // a renaming that failed may have got no further than the indexes
+		for _, f := range []*index.File{b.offsets, b.times, b.aborted} {
+			errs = append(errs, removeMissing(s.disk, f.Path()))
+		}
+	}
 	s.drop()
 	return errors.Join(errs...)
 }
