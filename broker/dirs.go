@@ -20,7 +20,8 @@ type dirs struct {
 	logs []*partition.LogDir // those of log.dirs that could be opened, in their order
 	// metadata holds the metadata log. It is one of logs, unless metadata.log.dir names a directory of its own.
 	metadata *partition.LogDir
-	missing  bool // some of log.dirs could not be opened
+	cleaner  *partition.Cleaner // of the logs; nil if log.cleaner.enable is false
+	missing  bool               // some of log.dirs could not be opened
 }
 
 // openDirs locks and opens the log directories. One whose disk fails is left out, as it would be when it failed later;
@@ -59,6 +60,9 @@ func openDirs(
 			registry.Gauge(metrics.LogDirOffline, path).Set(0)
 			d.logs = append(d.logs, dir)
 		}
+	}
+	if c.Bool("log.cleaner.enable") {
+		d.cleaner = partition.NewCleaner(partitionEnv(env), d.logs, cleanerOptions(c))
 	}
 	return d, clusterID, nil
 }
@@ -141,11 +145,17 @@ func (d *dirs) start() {
 	for _, dir := range d.logs {
 		dir.Start()
 	}
+	if d.cleaner != nil {
+		d.cleaner.Start()
+	}
 }
 
 // close closes every directory; those that did not fail get the marker of a clean shutdown, with the broker's epoch.
 func (d *dirs) close(epoch kafka.BrokerEpoch) error {
 	var errs []error
+	if d.cleaner != nil {
+		d.cleaner.Close()
+	}
 	for _, dir := range d.all() {
 		failed := dir.Failed() != nil // which was made known when it happened
 		if err := dir.Close(epoch); err != nil && !failed {

@@ -30,6 +30,10 @@ func topicSettings(c *config.Config, overrides map[string]string) replica.Settin
 	s.Compact = t.CleanupCompact
 	s.RetentionBytes = t.RetentionBytes
 	s.RetentionAge = foreverIfNegative(t.Retention)
+	s.DeleteRetention = t.DeleteRetention
+	s.CompactionLagMin = t.CompactionLagMin
+	s.CompactionLagMax = t.CompactionLagMax
+	s.DirtyRatioMin = t.DirtyRatioMin
 	s.FileDeleteDelay = t.FileDeleteDelay
 	s.FlushRecords = t.FlushMessages
 	s.FlushInterval = t.FlushInterval
@@ -53,11 +57,8 @@ func controllerSettings(c *config.Config) controller.Settings {
 		PartitionsDefault:        int32(c.Int("num.partitions")),
 		ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
 		ValidateConfigs: func(r image.Resource, configs map[string]string) error {
-			switch {
-			case r.Type == image.ResourceGroup:
+			if r.Type == image.ResourceGroup {
 				return c.ValidateGroup(configs)
-			case kafka.IsInternalTopic(r.Name):
-				return config.ValidateInternalTopic(configs)
 			}
 			return config.ValidateTopic(configs)
 		},
@@ -110,6 +111,18 @@ func netOptions(env Env, c *config.Config) netpoll.Options {
 		o.Loops = c.Int("num.network.threads")
 	}
 	return o
+}
+
+// cleanerOptions is how logs are compacted.
+func cleanerOptions(c *config.Config) partition.CleanerOptions {
+	return partition.CleanerOptions{
+		Threads:        c.Int("log.cleaner.threads"),
+		DedupeBytes:    c.Int64("log.cleaner.dedupe.buffer.size"),
+		LoadFactor:     c.Float("log.cleaner.io.buffer.load.factor"),
+		IOBufferBytes:  c.Int("log.cleaner.io.buffer.size"),
+		BytesPerSecond: c.Float("log.cleaner.io.max.bytes.per.second"),
+		Backoff:        c.Duration("log.cleaner.backoff.ms"),
+	}
 }
 
 // dirOptions is how the log directories are run.

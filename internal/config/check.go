@@ -25,6 +25,10 @@ func (c *Config) checkTogether() error {
 	if _, err := parsePerIP(c.String("max.connections.per.ip.overrides")); err != nil {
 		return err
 	}
+	if memory := c.Int64("log.cleaner.dedupe.buffer.size"); memory/c.Int64("log.cleaner.threads") <= 1<<20 {
+		return &Error{"log.cleaner.dedupe.buffer.size", strconv.FormatInt(memory, 10),
+			"log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread"}
+	}
 	if err := c.checkGroups(); err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (c *Config) Int(name string) int { return int(valueOf[int64](c, name)) }
 // Int64 is the value of an int, short or long key.
 func (c *Config) Int64(name string) int64 { return valueOf[int64](c, name) }
 
+// Float is the value of a key of type Double.
+func (c *Config) Float(name string) float64 { return valueOf[float64](c, name) }
+
 // String is the value of a string or class key, empty for null.
 func (c *Config) String(name string) string { return valueOf[string](c, name) }
 

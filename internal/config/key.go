@@ -212,22 +212,6 @@ func (codecs) Refuse(value any) string {
 // String implements Valid.
 func (codecs) String() string { return "0 to 4" }
 
-// cleanupPolicies allows delete and the empty list. Compaction is not served: keeping everything under that name would
-// break the consumers that count on it.
-type cleanupPolicies struct{}
-
-// Refuse implements Valid.
-func (cleanupPolicies) Refuse(value any) string {
-	reason := oneOf{"compact", "delete"}.Refuse(value)
-	if reason == "" && slices.Contains(value.([]string), "compact") {
-		reason = "Compaction is not served yet; use delete, or leave it empty to keep everything"
-	}
-	return reason
-}
-
-// String implements Valid.
-func (cleanupPolicies) String() string { return "delete, or empty" }
-
 // hostPort allows host:port, or nothing.
 type hostPort struct{}
 

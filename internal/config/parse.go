@@ -62,7 +62,11 @@ func parseType(t Type, text string) (value any, reason string) {
 	case Long:
 		value, err = strconv.ParseInt(text, 10, 64)
 	case Double:
-		value, err = strconv.ParseFloat(text, 64)
+		number, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+			return nil, "Not a number of type DOUBLE"
+		}
+		return number, ""
 	case List:
 		list := splitList(text)
 		if slices.Contains(list, "") {
@@ -100,13 +104,34 @@ func format(value any) string {
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
+		return formatDouble(v)
 	case []string:
 		return strings.Join(v, ",")
 	case string:
 		return v
 	}
 	return ""
+}
+
+// formatDouble is the text of a number as Java prints it: plain from a thousandth to ten million, with an exponent
+// elsewhere, and always with a digit behind the point.
+func formatDouble(v float64) string {
+	if size := math.Abs(v); v == 0 || size >= 1e-3 && size < 1e7 {
+		text := strconv.FormatFloat(v, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return text
+	}
+	mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(v, 'E', -1, 64), "E")
+	if !strings.Contains(mantissa, ".") {
+		mantissa += ".0"
+	}
+	sign := ""
+	if exponent[0] == '-' {
+		sign = "-"
+	}
+	return mantissa + "E" + sign + strings.TrimLeft(exponent[1:], "0")
 }
 
 // Forever is what times of "no limit" become: the longest Duration, 292 years.

@@ -47,9 +47,6 @@ func settings() Settings {
 			if r.Type == image.ResourceGroup {
 				return groupRules.ValidateGroup(c)
 			}
-			if kafka.IsInternalTopic(r.Name) {
-				return config.ValidateInternalTopic(c)
-			}
 			return config.ValidateTopic(c)
 		},
 		ListDefault: func(t image.ResourceType, name string) (string, bool) {

@@ -203,12 +203,8 @@ func (c *converter) configs() error {
 
 // topicConfigs checks what is set for a topic, and takes out what asks for what holds anyway.
 func (c *converter) topicConfigs(topic string, configs map[string]string) {
-	validate := config.ValidateTopic
-	if topic == groupTopic || topic == transactionTopic || topic == shareTopic {
-		validate = config.ValidateInternalTopic
-	}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		err := validate(map[string]string{name: configs[name]})
+		err := config.ValidateTopic(map[string]string{name: configs[name]})
 		var unknown *config.UnknownKeyError
 		if err == nil {
 			continue
