@@ -202,7 +202,7 @@ func (l *coordinatorLog) Reserve(bytes, records int, now kafka.Timestamp) error 
 		return err
 	}
 	err = log.Reserve(bytes, records, now)
-	if vfs.DiskFull(err) {
+	if vfs.Exhausted(err) {
 		err = fmt.Errorf("%w: %w", runtime.ErrNoRoom, err)
 	}
 	return err

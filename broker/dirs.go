@@ -22,6 +22,7 @@ type dirs struct {
 	metadata *partition.LogDir
 	cleaner  *partition.Cleaner // of the logs; nil if log.cleaner.enable is false
 	missing  bool               // some of log.dirs could not be opened
+	files    *partition.OpenFiles
 }
 
 // openDirs locks and opens the log directories. One whose disk fails is left out, as it would be when it failed later;
@@ -39,9 +40,9 @@ func openDirs(
 	if err != nil {
 		return nil, "", err
 	}
-	d := &dirs{}
+	d := &dirs{files: partition.NewOpenFiles(segmentFiles(vfs.OpenMax()))}
 	for _, path := range all {
-		o := dirOptions(c, clusterID)
+		o := dirOptions(c, clusterID, d.files)
 		o.OnFail = onFail
 		o.FlushLatency = registry.Histogram(metrics.FlushTime, path).Observe
 		dir, err := partition.OpenLogDir(partitionEnv(env), path, o)
@@ -66,6 +67,10 @@ func openDirs(
 	}
 	return d, clusterID, nil
 }
+
+// segmentFiles is how many segments may have their files open: half of the descriptors of the process, as the others
+// are for connections, and a quarter of the mappings, as a segment and its three indexes may have one each.
+func segmentFiles(descriptors, mappings int) int { return min(descriptors/2, mappings/4) }
 
 // isDiskFailure tells what the file system reports from a mistake that an operator has to correct.
 func isDiskFailure(err error) bool {

@@ -113,6 +113,10 @@ func (b *Broker) watchDirs() {
 		}
 		return free
 	})
+	b.registry.Each(metrics.FilesOpen, func(emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(b.dirs.files.Count())})
+	})
+	stat(metrics.FilesRefused, func(s *partition.Stats) *atomic.Int64 { return &s.FilesRefused })
 	stat(metrics.DiskFull, func(s *partition.Stats) *atomic.Int64 { return &s.DiskFull })
 	stat(metrics.SlowOperations, func(s *partition.Stats) *atomic.Int64 { return &s.SlowOperations })
 	stat(metrics.Corruptions, func(s *partition.Stats) *atomic.Int64 { return &s.Corruptions })

@@ -126,7 +126,7 @@ func cleanerOptions(c *config.Config) partition.CleanerOptions {
 }
 
 // dirOptions is how the log directories are run.
-func dirOptions(c *config.Config, clusterID string) partition.Options {
+func dirOptions(c *config.Config, clusterID string, files *partition.OpenFiles) partition.Options {
 	o := partition.DefaultOptions()
 	o.NodeID = kafka.BrokerID(c.NodeID())
 	o.ClusterID = clusterID
@@ -136,5 +136,6 @@ func dirOptions(c *config.Config, clusterID string) partition.Options {
 		c.Duration("log.flush.start.offset.checkpoint.interval.ms"))
 	o.HighWatermarkInterval = c.Duration("replica.high.watermark.checkpoint.interval.ms")
 	o.ProducerExpiration = c.Duration("producer.id.expiration.ms")
+	o.Files = files
 	return o
 }

@@ -203,7 +203,7 @@ func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) { d.checkpointed(d.check
 func (d *LogDir) checkpointed(err error) {
 	switch {
 	case err == nil:
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(err)

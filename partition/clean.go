@@ -329,7 +329,7 @@ func (l *Log) swap(group []*segment.Segment, target *segment.Segment) error {
 	for _, s := range group {
 		before += int64(s.Bytes())
 	}
-	if err := target.Rename(segment.SwapSuffix); vfs.DiskFull(err) {
+	if err := target.Rename(segment.SwapSuffix); vfs.Exhausted(err) {
 		if left := errors.Join(target.Remove(), l.dir.env.FS.SyncDir(l.path())); left != nil {
 			return l.swapFailed(left)
 		}
@@ -346,7 +346,7 @@ func (l *Log) swap(group []*segment.Segment, target *segment.Segment) error {
 		err := s.Rename(segment.DeletedSuffix)
 		if err == nil {
 			renamed = append(renamed, s)
-		} else if vfs.DiskFull(err) { // removing takes no room; its names are the target's from now on
+		} else if vfs.Exhausted(err) { // removing takes no room; its names are the target's from now on
 			err = errors.Join(s.Remove(), l.dir.env.FS.SyncDir(l.path()))
 		}
 		if err == nil && i > 0 {
@@ -394,7 +394,7 @@ func (l *Log) cleanFailed(err error) (hopeless bool) {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, segment.ErrClosed), l.usable() != nil:
 		return false
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		l.dir.stats.DiskFull.Add(1)
 		return false
 	case errors.Is(err, bufpool.ErrNoMemory):

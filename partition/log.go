@@ -232,12 +232,13 @@ func (l *Log) segmentOptions() segment.Options {
 		IndexIntervalBytes: c.IndexIntervalBytes,
 		IndexBytesMax:      c.IndexBytesMax,
 		Reclaim:            l.dir.reclaim,
+		Keeper:             (*keeper)(l),
 	}
 }
 
-// storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk passes,
-// unless it was found out too late and the active segment takes no more writes; bytes that changed on the disk are this
-// log's trouble alone; everything else takes the log directory offline.
+// storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk and a
+// lack of descriptors pass, unless they were found out too late and the active segment takes no more writes; bytes that
+// changed on the disk are this log's trouble alone; everything else takes the log directory offline.
 func (l *Log) storageError(err error) error {
 	var corrupt *segment.CorruptError
 	switch {
@@ -248,6 +249,9 @@ func (l *Log) storageError(err error) error {
 		if !l.reported.Swap(true) {
 			l.dir.env.Log.Error("corrupt log", "partition", l.tp.String(), "err", err)
 		}
+	case vfs.OutOfFiles(err) && l.active().Err() == nil:
+		l.dir.stats.FilesRefused.Add(1)
+		l.dir.background.signal()
 	case vfs.DiskFull(err) && l.active().Err() == nil:
 		l.dir.stats.DiskFull.Add(1)
 	default:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"spate/internal/task"
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/segment"
 )
 
 // Env is the world as this package sees it.
@@ -40,6 +42,10 @@ type Options struct {
 	ProducerExpiration      time.Duration // producer.id.expiration.ms
 	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
 	SlowAfter               time.Duration // an append or a flush that takes longer makes the directory slow
+	IdleAfter               time.Duration // the file of a segment that nobody uses for so long is closed
+
+	// Files bounds the files of segments that are open, those of the other directories counted; nil is no bound.
+	Files *OpenFiles
 
 	// OnFail is called once, off the event loops, when an I/O error took the directory offline.
 	OnFail func(d *LogDir, err error)
@@ -58,6 +64,7 @@ func DefaultOptions() Options {
 		ProducerExpiration:      24 * time.Hour,
 		ProducerExpirationCheck: 10 * time.Minute,
 		SlowAfter:               50 * time.Millisecond,
+		IdleAfter:               30 * time.Second,
 	}
 }
 
@@ -89,6 +96,7 @@ type LogDir struct {
 	sorted []*Log   // the logs in order, never changed; nil once it is not right any more
 	doomed []doomed // what waits for its file.delete.delay.ms
 
+	inUse       openSegments
 	checkpoints checkpoints
 	flusher     flusher
 	background  background
@@ -105,6 +113,10 @@ type failure struct {
 // checkpoint files. It loads no log and starts nothing.
 func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 	d := &LogDir{env: env, path: dir, options: o, logs: map[kafka.TopicPartition]*Log{}}
+	if d.options.Files == nil {
+		d.options.Files = NewOpenFiles(math.MaxInt)
+	}
+	d.inUse.logs = map[*segment.Segment]*Log{}
 	d.flusher.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
 	if err := makeFolder(env.FS, dir); err != nil {

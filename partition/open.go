@@ -53,7 +53,7 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		switch {
 		case r.log != nil:
 			logs = append(logs, r.log)
-		case errors.As(r.err, &corrupt), vfs.DiskFull(r.err):
+		case errors.As(r.err, &corrupt), vfs.Exhausted(r.err):
 			d.env.Log.Error("partition is not served", "partition", found[i].String(), "err", r.err)
 			failures = append(failures, LoadFailure{found[i], r.topicID, r.err})
 		case r.err != nil:
@@ -269,7 +269,7 @@ func (d *LogDir) judgeOpened(tp kafka.TopicPartition, o OpenedLog) OpenedLog {
 	case errors.Is(o.Err, kafka.KafkaStorageError): // the directory is offline
 		return OpenedLog{Err: o.Err}
 	case errors.As(o.Err, &corrupt): // the others are not to suffer for it
-	case vfs.DiskFull(o.Err):
+	case vfs.Exhausted(o.Err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(fmt.Errorf("open %s: %w", tp, o.Err))

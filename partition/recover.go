@@ -43,7 +43,8 @@ type loader struct {
 // load opens the segments, scanning those past the recovery point unless the shutdown was clean, and rebuilds from them
 // what the side files do not tell. What it finds is durable when it returns.
 func (r *loader) load() error {
-	for _, step := range []func() error{r.sweep, r.openSegments, r.readEpochs, r.publish, r.replayProducers, r.settle} {
+	for _, step := range []func() error{r.sweep, r.openSegments, r.readEpochs, r.publish, r.replayProducers, r.settle,
+		r.restAll} {
 		if err := step(); err != nil {
 			for _, s := range r.segments {
 				s.Abandon()

@@ -25,7 +25,7 @@ func CreateCleaned(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segm
 			return nil, err
 		}
 	}
-	file, err := disk.OpenFile(s.path(LogSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := s.openFile(os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}

@@ -54,6 +54,8 @@ const (
 	DirtyRatioMax   Name = "spate_compaction_dirty_ratio_max"
 	Uncleanable     Name = "spate_partitions_uncleanable"
 	DiskFull        Name = "spate_disk_full_total"
+	FilesRefused    Name = "spate_segment_files_refused_total"
+	FilesOpen       Name = "spate_segment_files_open"
 	Corruptions     Name = "spate_corrupt_reads_total"
 	SlowOperations  Name = "spate_slow_disk_operations_total"
 	LogDirOffline   Name = "spate_log_dir_offline"
@@ -123,6 +125,8 @@ var Table = []Desc{
 	{DirtyRatioMax, Level, "", nil, "The share of new records in the compacted log that has the largest one."},
 	{Uncleanable, Level, "partitions", nil,
 		"Partitions that are not compacted any more, because their log is corrupt."},
+	{FilesRefused, Count, "files", []string{"dir"}, "Files that could not be opened since too many are open."},
+	{FilesOpen, Level, "files", nil, "Segments whose files are open, of all log directories."},
 	{DiskFull, Count, "writes", []string{"dir"}, "Writes for which the disk had no room."},
 	{Corruptions, Count, "reads", []string{"dir"}, "Reads that found bytes which are not what was written."},
 	{SlowOperations, Count, "operations", []string{"dir"}, "Appends and flushes that took longer than 50 ms."},
