@@ -35,7 +35,7 @@ type coordinators struct {
 }
 
 func newCoordinators(b *Broker) (*coordinators, error) {
-	c := &coordinators{broker: b, settings: b.config.Groups()}
+	c := &coordinators{broker: b, settings: b.config.Get().Groups()}
 	codec, err := record.ParseCodec(c.settings.OffsetsTopicCompression)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (c *coordinators) newMachine(kafka.PartitionIndex) runtime.Machine {
 
 // groupSettings are the limits of a group for which these configs are set, which the controller has validated.
 func (c *coordinators) groupSettings(overrides map[string]string) group.Settings {
-	g, err := c.broker.config.Group(overrides)
+	g, err := c.broker.config.Get().Group(overrides)
 	invariant.Check(err == nil, "configs of a group that were accepted are wrong: %v", err)
 	s := &c.settings
 	members := classic.Settings{

@@ -183,7 +183,7 @@ func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
 
 // expireProducers forgets producers that were silent for producer.id.expiration.ms.
 func (d *LogDir) expireProducers(time.Time) {
-	now, age := d.now(), d.options.ProducerExpiration.Milliseconds()
+	now, age := d.now(), d.producerExpiration.Load()
 	for _, l := range d.list() {
 		l.append.Lock()
 		l.producers.expire(now, age)

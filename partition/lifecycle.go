@@ -54,7 +54,7 @@ func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
 func (d *LogDir) closeLogs() error {
 	logs := d.list()
 	errs := make([]error, len(logs))
-	inParallel(d.options.RecoveryThreads, len(logs), func(i int) { errs[i] = logs[i].close() })
+	inParallel(d.RecoveryThreads(), len(logs), func(i int) { errs[i] = logs[i].close() })
 	return errors.Join(errs...)
 }
 

@@ -77,6 +77,9 @@ type LogDir struct {
 	lock    io.Closer
 	stats   Stats
 
+	recoveryThreads    atomic.Int64 // as SetRecoveryThreads has it
+	producerExpiration atomic.Int64 // in milliseconds, as SetProducerExpiration has it
+
 	fresh      bool              // the directory was formatted by this process
 	clean      bool              // the last process closed the directory cleanly
 	cleanEpoch kafka.BrokerEpoch // and noted this epoch
@@ -109,6 +112,22 @@ type failure struct {
 	answer error
 }
 
+// SetRecoveryThreads changes Options.RecoveryThreads, for the close and for whatever is loaded from now on.
+func (d *LogDir) SetRecoveryThreads(n int) { d.recoveryThreads.Store(int64(n)) }
+
+// SetProducerExpiration changes Options.ProducerExpiration, from the next check on.
+func (d *LogDir) SetProducerExpiration(age time.Duration) {
+	d.producerExpiration.Store(age.Milliseconds())
+}
+
+// RecoveryThreads is what SetRecoveryThreads has set.
+func (d *LogDir) RecoveryThreads() int { return int(d.recoveryThreads.Load()) }
+
+// ProducerExpiration is what SetProducerExpiration has set.
+func (d *LogDir) ProducerExpiration() time.Duration {
+	return time.Duration(d.producerExpiration.Load()) * time.Millisecond
+}
+
 // OpenLogDir creates the directory where it is missing, locks it, verifies meta.properties or writes it, and reads the
 // checkpoint files. It loads no log and starts nothing.
 func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
@@ -117,6 +136,8 @@ func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 		d.options.Files = NewOpenFiles(math.MaxInt)
 	}
 	d.inUse.logs = map[*segment.Segment]*Log{}
+	d.SetRecoveryThreads(o.RecoveryThreads)
+	d.SetProducerExpiration(o.ProducerExpiration)
 	d.flusher.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
 	if err := makeFolder(env.FS, dir); err != nil {

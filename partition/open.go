@@ -47,7 +47,7 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		return nil, nil, d.offline()
 	}
 	results := make([]loaded, len(found))
-	inParallel(d.options.RecoveryThreads, len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
+	inParallel(d.RecoveryThreads(), len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
 	for i, r := range results {
 		var corrupt *segment.CorruptError
 		switch {

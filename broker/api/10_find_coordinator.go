@@ -109,7 +109,7 @@ func (c *Context) coordinatorOf(kind int8, key string) (*image.Broker, error) {
 
 // createOffsetsTopic creates the topic of the groups' state. Why it was not created is in the log.
 func (c *Context) createOffsetsTopic(ctx context.Context) {
-	groups := c.Node.Config.Groups()
+	groups := c.Node.Config.Get().Groups()
 	reply, err := c.decide(ctx, offsetsTopicMs, controller.CreateInternalTopic{
 		Name: kafka.ConsumerOffsetsTopic, Partitions: groups.OffsetsTopicPartitions,
 		ReplicationFactor: groups.OffsetsTopicReplication, FewerReplicas: groups.OffsetsTopicReplicationSoft,

@@ -83,7 +83,8 @@ func newStory(t testing.TB, set ...string) *story {
 		stock := []string{
 			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1",
 			"group.initial.rebalance.delay.ms=0",
-			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
+			"num.partitions=1", "log.retention.hours=168", "num.io.threads=8", // these stand in Kafka's stock file
+			"num.recovery.threads.per.data.dir=2",
 		}
 		s.address = startBroker(t, append(stock, set...)...)
 		return s
@@ -315,6 +316,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 func (s *story) settle(request kmsg.Request, response kmsg.Response) {
 	s.settleGrowth(request, response)
 	s.settleQuotas(request, response)
+	s.settleConfigs(request)
 	there, gone := []string{}, []string{}
 	switch r := response.(type) {
 	case *kmsg.CreateTopicsResponse:
@@ -489,7 +491,7 @@ func (s *story) normalizeList(key string, list []any, shown []string) any {
 		}
 		kept = append(kept, element)
 	}
-	if key != "Replicas" && key != "ISR" {
+	if key != "Replicas" && key != "ISR" && key != "ConfigSynonyms" {
 		slices.SortStableFunc(kept, func(a, b any) int { return strings.Compare(compact(a), compact(b)) })
 	}
 	return kept

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"spate/internal/invariant"
 )
 
 // Topic is the settings of one topic: its own where it has them, else the broker's, else the defaults.
@@ -107,13 +109,17 @@ func (s Scope) validate(overrides map[string]string) error {
 	return nil
 }
 
-// ListDefault gives the default of a key of the scope that holds a list, to which values can be added.
-func (s Scope) ListDefault(name string) (text string, isList bool) {
+// ListDefault gives the default of a key of the scope that holds a list, to which values can be added, and tells
+// whether there is a key of that name.
+func (s Scope) ListDefault(name string) (text string, isList, known bool) {
 	k := Lookup(s, name)
-	if k == nil || k.Type != List {
-		return "", false
+	switch {
+	case k == nil:
+		return "", false, s == BrokerScope && kafkaKnows(name)
+	case k.Type != List:
+		return "", false, true
 	}
-	return k.Default, true
+	return k.Default, true, true
 }
 
 // UnknownKeyError is a name that is no key of the configuration of a topic or a group.
@@ -179,3 +185,11 @@ func (r resolver) text(name string) string { return r.value(name).(string) }
 
 // list is the value of a list key.
 func (r resolver) list(name string) []string { return r.value(name).([]string) }
+
+// TopicDefaults is the settings of a topic that has none of its own. Two configurations in which they are equal are
+// equal for every topic.
+func (c *Config) TopicDefaults() Topic {
+	t, err := c.Topic(nil)
+	invariant.Check(err == nil, "no overrides cannot be wrong: %v", err)
+	return t
+}

@@ -138,6 +138,9 @@ func TopicResource(name string) Resource { return Resource{Type: ResourceTopic, 
 // GroupResource is the group of that id, which need not exist.
 func GroupResource(id string) Resource { return Resource{Type: ResourceGroup, Name: id} }
 
+// BrokerResource is the broker of that id, or all brokers for the empty name.
+func BrokerResource(name string) Resource { return Resource{Type: ResourceBroker, Name: name} }
+
 func (r Resource) compare(other Resource) int {
 	return cmp.Or(cmp.Compare(r.Type, other.Type), strings.Compare(r.Name, other.Name))
 }
