@@ -555,8 +555,14 @@ func TestCommittedAfterAbortedInTheCleanPartCounts(t *testing.T) {
 }
 
 // Goal: what lies behind a hole that Kafka's compaction left is kept by a recovery that has to look at everything.
-// Method: a sealed segment is taken away, and the recovery points are lost.
+// Method: a sealed segment is taken away, and the recovery points are lost; then the high watermarks too, which Kafka
+// writes seldom: what the cleaner has been through is enough to know.
 func TestRecoveryKeepsWhatLiesBehindAHole(t *testing.T) {
+	t.Run("below the high watermark", func(t *testing.T) { recoverBehindAHole(t, recoveryPointFile) })
+	t.Run("cleaned", func(t *testing.T) { recoverBehindAHole(t, recoveryPointFile, highWatermarkFile) })
+}
+
+func recoverBehindAHole(t *testing.T, lost ...string) {
 	w := newWorld()
 	m := newCleanModel(t, w, 2)
 	m.openLog(cleanConfig())
@@ -574,7 +580,11 @@ func TestRecoveryKeepsWhatLiesBehindAHole(t *testing.T) {
 		_ = w.disk.Remove(folder + "/" + segment.FileName(gone, suffix))
 	}
 	must(w.disk.SyncDir(folder))
-	must(w.disk.Remove(testDir + "/" + recoveryPointFile))
+	for _, name := range lost {
+		must(w.disk.Remove(testDir + "/" + name))
+	}
+	cleaned := offsetCheckpoint{testTP: bases[2].BaseOffset()}
+	must(replaceFile(w.disk, testDir+"/"+cleanerFile, cleaned.appendTo(nil)))
 	d, err := OpenLogDir(w.env(), testDir, testOptions())
 	if err != nil {
 		t.Fatal(err)

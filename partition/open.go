@@ -318,7 +318,7 @@ func (d *LogDir) loadUnlisted(tp kafka.TopicPartition, topicID kafka.UUID, c Con
 	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
 	known := d.checkpoints.of(tp)
 	r := loader{l: l, trusted: d.clean, made: made, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
-		highWatermark: known.highWatermark}
+		highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
 	if err := r.load(); err != nil {
 		d.unloaded.Store(true)
 		return nil, err

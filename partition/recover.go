@@ -31,6 +31,7 @@ type loader struct {
 	recoveryPoint kafka.Offset // what was recorded as flushed
 	logStart      kafka.Offset // what was recorded as the log start offset
 	highWatermark kafka.Offset // what was recorded as the high watermark
+	cleaned       kafka.Offset // up to where a cleaner was recorded to have been, or NoOffset
 
 	bases     []kafka.Offset // of the segments in the folder
 	snapshots []kafka.Offset // of the producer snapshots
@@ -163,10 +164,11 @@ func (r *loader) openSegments() error {
 }
 
 // hole says whether the offsets that are missing before segment i are a hole that Kafka's compaction made, and not a
-// tail that was never made durable: they lie below the high watermark, which follows what is flushed.
+// tail that was never made durable: they lie below the high watermark, which follows what is flushed, or below what a
+// cleaner has been through, which flushes what it leaves.
 func (r *loader) hole(i int) bool {
 	isBehind := r.segments[i-1].NextOffset() < r.bases[i]
-	return isBehind && r.bases[i] <= r.highWatermark && r.l.config.Load().Compact
+	return isBehind && r.bases[i] <= max(r.highWatermark, r.cleaned) && r.l.config.Load().Compact
 }
 
 func (r *loader) openSegment(i int, base kafka.Offset) (*segment.Segment, error) {

@@ -225,8 +225,10 @@ func TestRefusals(t *testing.T) {
 		}, "is damaged at position 0"},
 		"records are missing": {func(n *node) { n.file(home+"/recovery-point-offset-checkpoint", "0\n1\nt 0 9\n") },
 			"everything below 9 had been flushed"},
-		"half a replacement": {func(n *node) { n.file(home+"/t-0/00000000000000000000.log.swap", "") },
-			"half of a replacement"},
+		"half a replacement": {func(n *node) {
+			n.file(home+"/t-0/00000000000000000000.log.swap", "")
+			n.file(home+"/t-0/00000000000000000000.log.cleaned", "")
+		}, "was not finished: start Kafka again"},
 		"a move": {func(n *node) { n.file(home+"/t-0.0123456789abcdef0123456789abcdef-future/x", "") },
 			"is being moved between log directories"},
 		"a damaged metadata log": {func(n *node) {
