@@ -510,6 +510,7 @@ func TestAdoptRefusals(t *testing.T) {
 	a := startAdoption(t, map[string]string{
 		"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"super.users":           "User:ANONYMOUS",
+		"log.retention.hours":   "168", // as in Kafka's file
 	})
 	value := "compact,delete"
 	_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "plain")
@@ -520,7 +521,7 @@ func TestAdoptRefusals(t *testing.T) {
 	a.setForeign(true)
 	a.must(a.kafka.Stop())
 	reasons := []string{"ACLs are set", "SCRAM credentials are set",
-		"log.cleaner.threads is set dynamically for all brokers"}
+		"background.threads is set dynamically for all brokers, which is not served"}
 	plan, err := a.adopt("--dry-run")
 	if err == nil {
 		t.Fatal(plan)
@@ -536,10 +537,15 @@ func TestAdoptRefusals(t *testing.T) {
 	a.setForeign(false)
 	_, err = a.admin.DeleteTopic(a.ctx, "odd")
 	a.must(err)
+	a.setConfigs()
+	configs := a.configs()
 	a.must(a.kafka.Stop())
 	_, err = a.adopt()
 	a.must(err)
 	b := a.startSpate()
+	if diff := cmp.Diff(configs, a.configs()); diff != "" {
+		t.Errorf("configs that were set in Kafka, and in Spate:\n%s", diff)
+	}
 	quotas, err := a.admin.DescribeClientQuotas(a.ctx, false, nil)
 	a.must(err)
 	want := kadm.DescribedClientQuotas{{Entity: annsEntity,
@@ -548,6 +554,32 @@ func TestAdoptRefusals(t *testing.T) {
 		t.Errorf("quotas that were set in Kafka, and in Spate:\n%s", diff)
 	}
 	a.must(b.Stop())
+}
+
+// setConfigs sets configs of every kind that are kept.
+func (a *adoption) setConfigs() {
+	a.Helper()
+	for _, args := range []string{
+		"topic plain retention.ms=7000000 cleanup.policy=compact,delete", "broker-default log.retention.ms=123456789",
+		"broker 1 log.cleaner.threads=2 message.max.bytes=2000000", "group g consumer.session.timeout.ms=50000",
+		"client-metrics m interval.ms=1000 match=client_id=a.* metrics=org.apache.kafka.producer",
+	} {
+		a.mustSpate(append(append([]string{"config", "set"}, strings.Fields(args)...), "-b", a.address())...)
+	}
+}
+
+// configs are what is set at run time, and what a value that is not set comes to.
+func (a *adoption) configs() string {
+	a.Helper()
+	var text strings.Builder
+	for _, args := range []string{
+		"topic plain", "topic plain --key max.message.bytes,retention.ms", "broker-default", "group g",
+		"broker 1 --key log.cleaner.threads,message.max.bytes,log.retention.ms", "client-metrics",
+	} {
+		text.WriteString(a.mustSpate(append(append([]string{"config", "describe"}, strings.Fields(args)...), "-b",
+			a.address())...))
+	}
+	return text.String()
 }
 
 // annsEntity is the user ann, as quotas name her.
@@ -562,7 +594,7 @@ func (a *adoption) setForeign(set bool) {
 		Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1e6}}} // which stays
 	_, err := a.admin.AlterClientQuotas(a.ctx, []kadm.AlterClientQuotaEntry{quota})
 	a.must(err)
-	config := kadm.AlterConfig{Op: kadm.SetConfig, Name: "log.cleaner.threads", Value: kadm.StringPtr("2")}
+	config := kadm.AlterConfig{Op: kadm.SetConfig, Name: "background.threads", Value: kadm.StringPtr("12")}
 	if set {
 		_, err = a.admin.CreateACLs(a.ctx, acl)
 		a.must(err)

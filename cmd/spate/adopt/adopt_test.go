@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -199,8 +200,15 @@ func TestRefusals(t *testing.T) {
 			"warp.version"},
 		"a topic config": {func(n *node) { n.add(configOf(image.ResourceTopic, "t", "remote.storage.enable", "true")) },
 			"topic t: "},
-		"a dynamic config": {func(n *node) { n.add(configOf(image.ResourceBroker, "1", "num.io.threads", "9")) },
-			"num.io.threads is set dynamically for broker 1"},
+		"a dynamic config that is not served": {func(n *node) {
+			n.add(configOf(image.ResourceBroker, "", "background.threads", "9"))
+		}, "background.threads is set dynamically for all brokers, which is not served"},
+		"a dynamic config that is wrong": {func(n *node) {
+			n.add(configOf(image.ResourceBroker, "1", "num.io.threads", "many"))
+		}, "num.io.threads is set dynamically for broker 1, where it cannot be (Invalid value many"},
+		"client metrics that are not known": {func(n *node) {
+			n.add(configOf(image.ResourceClientMetrics, "m", "colour", "red"))
+		}, "client metrics subscription m: Unknown client metrics configuration: colour"},
 		"a group config": {func(n *node) {
 			n.add(configOf(image.ResourceGroup, "g", "streams.session.timeout.ms", "9"))
 		}, "group g: "},
@@ -296,6 +304,32 @@ func carried(t *testing.T, fsys vfs.FS) *image.Image {
 	return n.Image()
 }
 
+// TestDynamicConfigsAreKept carries over what was set while brokers ran, and what says what holds anyway not.
+func TestDynamicConfigsAreKept(t *testing.T) {
+	n := newNode(t)
+	n.add(configOf(image.ResourceBroker, "", "log.cleaner.threads", "4"),
+		configOf(image.ResourceBroker, "", "unclean.leader.election.enable", "false"),
+		configOf(image.ResourceBroker, "", "my.plugin.level", "9"),
+		configOf(image.ResourceBroker, "1", "num.io.threads", "40"),
+		configOf(image.ResourceBroker, "2", "background.threads", "12"), // of a node that is gone
+		configOf(image.ResourceClientMetrics, "m", "interval.ms", "1000"))
+	p := n.check()
+	if len(p.Refusals) > 0 || !strings.Contains(strings.Join(p.Notes, "\n"),
+		"the dynamic config unclean.leader.election.enable=false of all brokers is left out") {
+		t.Fatalf("refusals %q, notes %q", p.Refusals, p.Notes)
+	}
+	must(t, Carry(n.fs, p))
+	must(t, p.Close())
+	img := carried(t, n.fs)
+	got := []map[string]string{img.Configs(image.BrokerResource("")), img.Configs(image.BrokerResource("1")),
+		img.Configs(image.Resource{Type: image.ResourceClientMetrics, Name: "m"})}
+	want := []map[string]string{{"log.cleaner.threads": "4", "my.plugin.level": "9"}, {"num.io.threads": "40"},
+		{"interval.ms": "1000"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("configs are %v, not %v", got, want)
+	}
+}
+
 // TestTheNewLogGoesOnWhereKafkaEnded opens what was made: the image, one offset and one epoch later.
 func TestTheNewLogGoesOnWhereKafkaEnded(t *testing.T) {
 	n := newNode(t)
@@ -312,7 +346,8 @@ func TestTheNewLogGoesOnWhereKafkaEnded(t *testing.T) {
 	if img.EndOffset() != n.next+1 || img.Epoch() != 4 || img.Topic("t").ID != (kafka.UUID{7}) ||
 		part.LeaderEpoch != 4 || !slices.Equal(part.ISR, []kafka.BrokerID{1}) || img.NextProducerID() != 3000 ||
 		img.Feature("metadata.version") != metadata.MetadataVersion || img.Broker(1).Epoch != 5 ||
-		img.Configs(image.TopicResource("t"))["retention.ms"] != "7" || img.ConfiguredCount() != 1 {
+		img.Configs(image.TopicResource("t"))["retention.ms"] != "7" ||
+		img.Configs(image.BrokerResource(""))["min.insync.replicas"] != "1" || img.ConfiguredCount() != 2 {
 		t.Errorf("it goes on at %d of epoch %d: %+v, %+v", img.EndOffset(), img.Epoch(), img.Topic("t"), part)
 	}
 	if again := n.check(); !again.Adopted || len(again.Refusals) > 0 {

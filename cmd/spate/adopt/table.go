@@ -105,6 +105,3 @@ var harmless = map[string]string{
 	"unclean.leader.election.enable": "false", // no leader is ever taken from outside the ISR
 	"remote.storage.enable":          "false", // there is no remote storage
 }
-
-// harmlessBroker is the dynamic config that Kafka sets for all brokers of a new cluster, which is the default.
-var harmlessBroker = map[string]string{"min.insync.replicas": "1"}
