@@ -228,12 +228,19 @@ func (s *story) topic(d *datadriven.TestData) string {
 	return fmt.Sprintf("error %d\n", created.ErrorCode)
 }
 
-// records appends a batch for each line of timestamps: records topic=orders partition=0.
+// records appends a batch for each line of timestamps: records topic=orders partition=0. With key=k the records have
+// that key.
 func (s *story) records(d *datadriven.TestData) string {
 	var name string
 	var partition int32
 	d.ScanArgs(s.t, "topic", &name)
 	d.ScanArgs(s.t, "partition", &partition)
+	var recordKey []byte
+	if d.HasArg("key") {
+		var text string
+		d.ScanArgs(s.t, "key", &text)
+		recordKey = []byte(text)
+	}
 	var out strings.Builder
 	for line := range strings.Lines(d.Input) {
 		b := record.NewBuilder(record.BuilderOptions{})
@@ -242,7 +249,7 @@ func (s *story) records(d *datadriven.TestData) string {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			b.Append(kafka.Timestamp(ts), nil, []byte(word))
+			b.Append(kafka.Timestamp(ts), recordKey, []byte(word))
 		}
 		batch, err := b.Build()
 		if err != nil {
@@ -255,8 +262,22 @@ func (s *story) records(d *datadriven.TestData) string {
 		}}}
 		p := s.produced(request)
 		fmt.Fprintf(&out, "base offset %d, error %d\n", p.BaseOffset, p.ErrorCode)
+		for _, e := range p.ErrorRecords {
+			fmt.Fprintf(&out, "  record %d: %s\n", e.RelativeOffset, textOf(e.ErrorMessage))
+		}
+		if p.ErrorMessage != nil {
+			fmt.Fprintf(&out, "  %s\n", *p.ErrorMessage)
+		}
 	}
 	return out.String()
+}
+
+// textOf is a nullable text.
+func textOf(text *string) string {
+	if text == nil {
+		return "null"
+	}
+	return *text
 }
 
 // ask sends the request that the input is: ask api=Metadata v=(1,9), with configs=(a,b) to show only those. A topic id

@@ -19,8 +19,20 @@ type Error struct {
 
 // Error is one line in the words of Kafka's ConfigException.
 func (e *Error) Error() string {
+	switch {
+	case e.Reason == emptyItem:
+		return fmt.Sprintf("Configuration '%s' values must not be empty.", e.Key)
+	case strings.HasPrefix(e.Reason, conflict):
+		return e.Reason
+	}
 	return fmt.Sprintf("Invalid value %s for configuration %s: %s", printable(e.Value), e.Key, e.Reason)
 }
+
+// emptyItem is the Reason of a list with an item of no characters, for which Kafka has words of its own.
+const emptyItem = "Values must not be empty"
+
+// conflict begins the Reason of a value that another one forbids: Kafka says no more than that.
+const conflict = "conflict "
 
 // printable is a value as it can stand in a line, whatever it holds.
 func printable(value string) string {
@@ -70,7 +82,7 @@ func parseType(t Type, text string) (value any, reason string) {
 	case List:
 		list := splitList(text)
 		if slices.Contains(list, "") {
-			return nil, "Values must not be empty"
+			return nil, emptyItem
 		}
 		return list, ""
 	default:

@@ -87,7 +87,7 @@ func ValidateTopic(overrides map[string]string) error {
 	r := resolver{&Config{}, TopicScope, overrides}
 	if shortest, longest := r.number("min.compaction.lag.ms"), r.number("max.compaction.lag.ms"); shortest > longest {
 		return &Error{"max.compaction.lag.ms", strconv.FormatInt(longest, 10),
-			"conflict topic config setting min.compaction.lag.ms (" + strconv.FormatInt(shortest, 10) +
+			conflict + "topic config setting min.compaction.lag.ms (" + strconv.FormatInt(shortest, 10) +
 				") > max.compaction.lag.ms (" + strconv.FormatInt(longest, 10) + ")"}
 	}
 	return nil

@@ -117,7 +117,7 @@ func TestCompactedTopics(t *testing.T) {
 		{nil, ""},
 		{map[string]string{"cleanup.policy": "compact,delete"}, ""},
 		{map[string]string{"min.compaction.lag.ms": "6", "max.compaction.lag.ms": "5"},
-			"Invalid value 5 for configuration max.compaction.lag.ms: conflict topic config setting " +
+			"conflict topic config setting " +
 				"min.compaction.lag.ms (6) > max.compaction.lag.ms (5)"},
 		{map[string]string{"cleanup.policy": "compact", "segment.bytes": "1"},
 			"Invalid value 1 for configuration segment.bytes: Value must be at least 1048576"},

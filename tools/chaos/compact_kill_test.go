@@ -50,25 +50,32 @@ func (l *latest) total() int {
 }
 
 // Goal: kill -9 while logs are compacted loses no key's last value and no group's offsets.
-// Method: a producer and committing groups live through the kills; small segments are compacted all the time. Each
-// value is a number that rises: the last one read of a key must not be below the last one acknowledged.
 func TestKillNineWhileCompacting(t *testing.T) {
+	compactThrough(t, t.TempDir(), func(b *proc.Broker) error { b.Kill(); return nil })
+}
+
+// compactThrough has a producer and committing groups live through faults, while small segments are compacted all the
+// time. Each value is a number that rises: the last one read of a key must not be below the last one acknowledged.
+func compactThrough(t *testing.T, dir string, fault func(*proc.Broker) error) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(*seed, 7))
 	listen, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	var broker *proc.Broker
 	start := func() {
 		t.Helper()
-		if broker, err = proc.Start(proc.Options{DataDir: dir, Listen: listen, Set: map[string]string{
-			"log.cleaner.backoff.ms": "20", "log.cleaner.min.cleanable.ratio": "0.01", "log.segment.bytes": "1048576",
-			"offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1",
-			"log.segment.delete.delay.ms": "100",
-		}}); err != nil {
+		if broker, err = startCompacting(dir, listen); err != nil {
 			t.Fatal(err)
 		}
+	}
+	again := func() {
+		t.Helper()
+		if err := fault(broker); err != nil {
+			t.Fatal(err)
+		}
+		start()
 	}
 	start()
 	defer func() { broker.Kill() }()
@@ -81,8 +88,7 @@ func TestKillNineWhileCompacting(t *testing.T) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	compact := "compact"
-	configs := map[string]*string{"cleanup.policy": &compact}
+	configs := map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}
 	if _, err := admin.CreateTopic(ctx, 1, 1, configs, compactedTopic); err != nil {
 		t.Fatal(err)
 	}
@@ -104,21 +110,14 @@ func TestKillNineWhileCompacting(t *testing.T) {
 	for range *rounds {
 		await()
 		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		broker.Kill()
-		start()
+		again()
 	}
 	await()
 	cancel()
 	load.Wait()
-	broker.Kill()
-	start()
+	again()
 	checkLatest(t, listen, values, offsets)
-	for _, topic := range []string{compactedTopic, "__consumer_offsets"} {
-		text, err := os.ReadFile(filepath.Join(dir, "cleaner-offset-checkpoint"))
-		if !regexp.MustCompile(`(?m)^` + topic + ` 0 [1-9]`).Match(text) {
-			t.Errorf("%s was never compacted: %s %v", topic, text, err)
-		}
-	}
+	checkWasCompacted(t, dir)
 	if err := broker.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +127,26 @@ func TestKillNineWhileCompacting(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(dir, compactedTopic+"-0", "*.log"))
 	t.Logf("%d records acknowledged, %d offsets committed; %d segments are left, %v",
 		values.total(), offsets.total(), len(logs), err)
+}
+
+// startCompacting starts a broker that cleans early and often.
+func startCompacting(dir, listen string) (*proc.Broker, error) {
+	return proc.Start(proc.Options{DataDir: dir, Listen: listen, Set: map[string]string{
+		"log.cleaner.backoff.ms": "20", "log.cleaner.min.cleanable.ratio": "0.01", "log.segment.bytes": "1048576",
+		"offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1",
+		"log.segment.delete.delay.ms": "100",
+	}})
+}
+
+// checkWasCompacted looks for the marks of the cleanings.
+func checkWasCompacted(t *testing.T, dir string) {
+	t.Helper()
+	for _, topic := range []string{compactedTopic, "__consumer_offsets"} {
+		text, err := os.ReadFile(filepath.Join(dir, "cleaner-offset-checkpoint"))
+		if !regexp.MustCompile(`(?m)^` + topic + ` 0 [1-9]`).Match(text) {
+			t.Errorf("%s was never compacted: %s %v", topic, text, err)
+		}
+	}
 }
 
 func produceLatest(ctx context.Context, client *kgo.Client, l *latest) {
