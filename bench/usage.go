@@ -12,12 +12,14 @@ import (
 type Usage struct {
 	User, System   time.Duration // processor time
 	AnonymousBytes int64         // resident memory that is not page cache (RssAnon)
+	Descriptors    int           // open now
+	Mappings       int           // of files and memory
 }
 
 // The kernel counts processor time in ticks of 10 ms on every Linux that Go runs on (USER_HZ).
 const tick = 10 * time.Millisecond
 
-// UsageOf reads /proc/PID/stat and status; see proc(5).
+// UsageOf reads /proc/PID/stat, status, fd and maps; see proc(5).
 func UsageOf(pid int) (Usage, error) {
 	var u Usage
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -48,6 +50,16 @@ func UsageOf(pid int) (Usage, error) {
 		return u, fmt.Errorf("/proc/%d/status has no RssAnon", pid)
 	}
 	kib, err := strconv.ParseInt(string(words[0]), 10, 64)
+	if err != nil {
+		return u, err
+	}
 	u.AnonymousBytes = kib << 10
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return u, err
+	}
+	u.Descriptors = len(open)
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	u.Mappings = bytes.Count(maps, []byte("\n"))
 	return u, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"spate/broker/api"
 	"spate/kafka"
+	"spate/kafka/record"
 	"spate/kafka/wire"
 	"spate/netpoll"
 )
@@ -120,6 +121,26 @@ func TestProduceHandlerDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Once the coordinator has been asked, the records of a transaction cost no more than others.
+func TestProduceInATransactionDoesNotAllocate(t *testing.T) {
+	n := startNode(t)
+	id := n.createTopic("orders", 1)
+	producer := &record.Producer{ID: 77}
+	inTransaction := record.BuilderOptions{Producer: producer, Transactional: true}
+	n.append(n.replicas.TopicNamed("orders").Partition(0), batchOf(inTransaction, "first"))
+	producer.Sequence = 1
+	for _, version := range []int16{11, 12, 13} {
+		r := produceRequest(version, -1, "orders", id, 0, batchOf(inTransaction, "second"))
+		r.TransactionID = kmsg.StringPtr("transfers")
+		c := newStubConn()
+		x := c.request(n, r)
+		expectNoAllocs(t, func() { c.deliver(t, x) })
+	}
+	if end := n.replicas.TopicNamed("orders").Partition(0).View().Log.LogEndOffset(); end != 2 {
+		t.Errorf("the log ends at %d", end)
+	}
+}
+
 func TestFetchHandlerDoesNotAllocate(t *testing.T) {
 	n := startNode(t)
 	id := n.createTopic("orders", 3)
@@ -139,12 +160,24 @@ func TestFetchHandlerDoesNotAllocate(t *testing.T) {
 	}
 	committed := fetch(12, 0)
 	committed.IsolationLevel = 1
+	for p := range int32(2) { // two are aborted, one has nothing of a transaction
+		r := n.replicas.TopicNamed("orders").Partition(kafka.PartitionIndex(p))
+		producer := &record.Producer{ID: 77}
+		n.append(r, batchOf(record.BuilderOptions{Producer: producer, Transactional: true}, "aborted"))
+		marker := record.NewBuilder(record.BuilderOptions{Producer: producer, Transactional: true, Control: true})
+		marker.AppendEndTxnMarker(1, record.ControlAbort, 0)
+		built, err := marker.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.append(r, built)
+	}
 	for _, test := range []struct {
 		name    string
 		request *kmsg.FetchRequest
 	}{
 		{"by name", fetch(12, 0)}, {"by id", fetch(17, 0)}, {"version 4", fetch(4, 0)}, {"committed", committed},
-		{"wait in vain", fetch(12, 2)},
+		{"wait in vain", fetch(12, 4)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newStubConn()

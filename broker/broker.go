@@ -29,7 +29,7 @@ type Env struct {
 // Broker is a node that serves.
 type Broker struct {
 	env      Env
-	config   *config.Config
+	config   *config.Live // what is in force: what was set at run time over what it was started with
 	registry *metrics.Registry
 	ctx      context.Context // ends when Close begins; handlers that wait get it
 	cancel   context.CancelFunc

@@ -33,7 +33,7 @@ type coordinators struct {
 }
 
 func newCoordinators(b *Broker) (*coordinators, error) {
-	c := &coordinators{settings: b.config.Groups(), leading: leading{broker: b, topic: kafka.ConsumerOffsetsTopic}}
+	c := &coordinators{settings: b.config.Get().Groups(), leading: leading{broker: b, topic: kafka.ConsumerOffsetsTopic}}
 	codec, err := record.ParseCodec(c.settings.OffsetsTopicCompression)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (c *coordinators) newMachine(kafka.PartitionIndex) runtime.Machine {
 
 // groupSettings are the limits of a group for which these configs are set, which the controller has validated.
 func (c *coordinators) groupSettings(overrides map[string]string) group.Settings {
-	g, err := c.broker.config.Group(overrides)
+	g, err := c.broker.config.Get().Group(overrides)
 	invariant.Check(err == nil, "configs of a group that were accepted are wrong: %v", err)
 	s := &c.settings
 	members := classic.Settings{
@@ -218,7 +218,7 @@ func (l *coordinatorLog) Reserve(bytes, records int, now kafka.Timestamp) error 
 		return err
 	}
 	err = log.Reserve(bytes, records, now)
-	if vfs.DiskFull(err) {
+	if vfs.Exhausted(err) {
 		err = fmt.Errorf("%w: %w", runtime.ErrNoRoom, err)
 	}
 	return err

@@ -20,7 +20,9 @@ type dirs struct {
 	logs []*partition.LogDir // those of log.dirs that could be opened, in their order
 	// metadata holds the metadata log. It is one of logs, unless metadata.log.dir names a directory of its own.
 	metadata *partition.LogDir
-	missing  bool // some of log.dirs could not be opened
+	cleaner  *partition.Cleaner // of the logs; nil if log.cleaner.enable is false
+	missing  bool               // some of log.dirs could not be opened
+	files    *partition.OpenFiles
 }
 
 // openDirs locks and opens the log directories. One whose disk fails is left out, as it would be when it failed later;
@@ -38,9 +40,9 @@ func openDirs(
 	if err != nil {
 		return nil, "", err
 	}
-	d := &dirs{}
+	d := &dirs{files: partition.NewOpenFiles(segmentFiles(vfs.OpenMax()))}
 	for _, path := range all {
-		o := dirOptions(c, clusterID)
+		o := dirOptions(c, clusterID, d.files)
 		o.OnFail = onFail
 		o.FlushLatency = registry.Histogram(metrics.FlushTime, path).Observe
 		dir, err := partition.OpenLogDir(partitionEnv(env), path, o)
@@ -60,8 +62,15 @@ func openDirs(
 			d.logs = append(d.logs, dir)
 		}
 	}
+	if c.Bool("log.cleaner.enable") {
+		d.cleaner = partition.NewCleaner(partitionEnv(env), d.logs, cleanerOptions(c))
+	}
 	return d, clusterID, nil
 }
+
+// segmentFiles is how many segments may have their files open: half of the descriptors of the process, as the others
+// are for connections, and a quarter of the mappings, as a segment and its three indexes may have one each.
+func segmentFiles(descriptors, mappings int) int { return min(descriptors/2, mappings/4) }
 
 // isDiskFailure tells what the file system reports from a mistake that an operator has to correct.
 func isDiskFailure(err error) bool {
@@ -141,11 +150,17 @@ func (d *dirs) start() {
 	for _, dir := range d.logs {
 		dir.Start()
 	}
+	if d.cleaner != nil {
+		d.cleaner.Start()
+	}
 }
 
 // close closes every directory; those that did not fail get the marker of a clean shutdown, with the broker's epoch.
 func (d *dirs) close(epoch kafka.BrokerEpoch) error {
 	var errs []error
+	if d.cleaner != nil {
+		d.cleaner.Close()
+	}
 	for _, dir := range d.all() {
 		failed := dir.Failed() != nil // which was made known when it happened
 		if err := dir.Close(epoch); err != nil && !failed {

@@ -32,6 +32,7 @@ type step struct {
 var steps = []step{
 	{"log directories", (*Broker).openDirs, (*Broker).closeDirs},
 	{"metadata", (*Broker).openMetadata, (*Broker).closeMetadata},
+	{"configuration", (*Broker).followConfigs, nil},
 	{"listeners", (*Broker).openListeners, (*Broker).closeListeners},
 	{"handlers", (*Broker).startHandlers, (*Broker).stopHandlers},
 	{"partitions", (*Broker).loadPartitions, nil},
@@ -43,7 +44,7 @@ var steps = []step{
 
 // Open starts a broker and returns when it serves. It runs until Close.
 func Open(env Env, c *config.Config) (*Broker, error) {
-	b := &Broker{env: env, config: c, registry: metrics.New(), failed: make(chan struct{})}
+	b := &Broker{env: env, config: config.NewLive(c), registry: metrics.New(), failed: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	for _, s := range steps {
 		if err := s.start(b); err != nil {
@@ -74,7 +75,7 @@ func (b *Broker) Close(ctx context.Context) error {
 
 func (b *Broker) openDirs() error {
 	var err error
-	b.dirs, b.clusterID, err = openDirs(b.env, b.config, b.registry, b.dirFailed)
+	b.dirs, b.clusterID, err = openDirs(b.env, b.config.Get(), b.registry, b.dirFailed)
 	return err
 }
 
@@ -96,7 +97,7 @@ func (b *Broker) dirFailed(dir *partition.LogDir, err error) {
 func (b *Broker) closeDirs(context.Context) error { return b.dirs.close(b.epoch) }
 
 func (b *Broker) openMetadata() error {
-	c := b.config
+	c := b.config.Get()
 	node, err := metadata.Open(metadata.Env{Clock: b.env.Clock, FS: b.env.FS, Rand: b.env.Rand, Log: b.env.Log},
 		metadata.Options{
 			Dir: b.dirs.metadata.Path(), DirectoryID: b.dirs.metadata.ID(),
@@ -111,14 +112,14 @@ func (b *Broker) closeMetadata(context.Context) error { return b.metadata.Close(
 
 // openListeners binds the listeners, so that their ports are known; nobody is served before the last step.
 func (b *Broker) openListeners() error {
-	o := netOptions(b.env, b.config)
+	o := netOptions(b.env, b.config.Get())
 	o.LoopLag = b.registry.Histogram(metrics.LoopLag)
 	server, err := netpoll.New(o, front{b})
 	if err != nil {
 		return err
 	}
 	b.server = server
-	for _, l := range b.config.Listeners() {
+	for _, l := range b.config.Get().Listeners() {
 		address, err := server.Listen(l.Name, l.Address())
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", l.Name, err), server.Shutdown(b.ctx))
@@ -139,14 +140,16 @@ func (b *Broker) openListeners() error {
 func (b *Broker) closeListeners(ctx context.Context) error { return b.server.Shutdown(ctx) }
 
 func (b *Broker) startHandlers() error {
-	c := b.config
+	c := b.config.Get()
 	b.replicas = replica.NewSet(b.dirs.logs, replica.Options{
 		Self:        kafka.BrokerID(c.NodeID()),
 		DirsMissing: b.dirs.missing || b.dirs.lacks(b.lastRegistration()),
-		Settings:    func(overrides map[string]string) replica.Settings { return topicSettings(c, overrides) },
-		Watch:       func() replica.Watcher { return new(purgatory.List) },
-		Clock:       b.env.Clock,
-		Log:         b.env.Log,
+		Settings: func(overrides map[string]string) replica.Settings {
+			return topicSettings(b.config.Get(), overrides)
+		},
+		Watch: func() replica.Watcher { return new(purgatory.List) },
+		Clock: b.env.Clock,
+		Log:   b.env.Log,
 	})
 	var err error
 	if b.coordinators, err = newCoordinators(b); err != nil {
@@ -154,7 +157,7 @@ func (b *Broker) startHandlers() error {
 	}
 	b.transactions = newTransactions(b)
 	b.node = &api.Node{
-		ID: kafka.BrokerID(c.NodeID()), ClusterID: b.clusterID, Config: c, Clock: b.env.Clock, Log: b.env.Log,
+		ID: kafka.BrokerID(c.NodeID()), ClusterID: b.clusterID, Config: b.config, Clock: b.env.Clock, Log: b.env.Log,
 		Metadata: b.metadata, Replicas: b.replicas, Meters: api.NewMeters(b.registry),
 		Produces: purgatory.New(b.env.Clock), Fetches: purgatory.New(b.env.Clock),
 		Sessions:      api.NewSessions(b.env.Clock, b.env.Rand, c.Int("max.incremental.fetch.session.cache.slots")),
@@ -184,6 +187,7 @@ func (b *Broker) stopHandlers(context.Context) error {
 // loadPartitions opens the logs of the image that the metadata log ended with, and follows what comes after it.
 func (b *Broker) loadPartitions() error {
 	img := b.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) { b.replicas.Apply(next, d) })
+	b.config.Follow(b.reconfigure)
 	if err := b.replicas.Load(img); err != nil {
 		return err
 	}
@@ -193,7 +197,7 @@ func (b *Broker) loadPartitions() error {
 
 // lastRegistration is this broker as the cluster knows it from an earlier start, or nil.
 func (b *Broker) lastRegistration() *image.Broker {
-	return b.metadata.Image().Broker(kafka.BrokerID(b.config.NodeID()))
+	return b.metadata.Image().Broker(kafka.BrokerID(b.config.Get().NodeID()))
 }
 
 // registerTimeout bounds the commit of the registration: it takes one flush of the metadata log.
@@ -214,7 +218,7 @@ func (b *Broker) register() error {
 			{Name: transactionVersion, Min: 0, Max: transactionVersionMax},
 		},
 	}
-	if rack := b.config.String("broker.rack"); rack != "" {
+	if rack := b.config.Get().String("broker.rack"); rack != "" {
 		cmd.Rack = &rack
 	}
 	for _, l := range b.listeners {

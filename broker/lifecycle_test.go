@@ -217,7 +217,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for name, want := range map[metrics.Name]float64{
 		metrics.PartitionHW: 2, metrics.PartitionEnd: 2, metrics.PartitionStart: 0, metrics.Topics: 1,
-		metrics.Partitions: 1, metrics.PartitionsOffline: 0, metrics.DiskFull: 0,
+		metrics.Partitions: 1, metrics.PartitionsOffline: 0, metrics.DiskFull: 0, metrics.FilesRefused: 0,
 		metrics.Corruptions: 0, metrics.SegmentsRolled: 0, metrics.SegmentsDeleted: 0, metrics.MemoryWaits: 0,
 		metrics.LogDirOffline: 0, metrics.Connections: 1, metrics.Delayed: 0, metrics.FetchSessions: 0,
 	} {
@@ -227,7 +227,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, name := range []metrics.Name{
 		metrics.BytesIn, metrics.BytesOut, metrics.PartitionBytes, metrics.LogDirBytes, metrics.LogDirFreeBytes,
-		metrics.MetadataOffset, metrics.ConnectionsAccepted,
+		metrics.MetadataOffset, metrics.ConnectionsAccepted, metrics.FilesOpen,
 	} {
 		if level(name) <= 0 {
 			t.Errorf("%s is %v", name, level(name))

@@ -19,6 +19,7 @@ func (b *Broker) watch() {
 	b.watchNetwork()
 	b.watchLogs()
 	b.watchDirs()
+	b.watchCleaner()
 	b.watchCoordinators()
 	level := func(name metrics.Name, read func() int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
@@ -112,11 +113,31 @@ func (b *Broker) watchDirs() {
 		}
 		return free
 	})
+	b.registry.Each(metrics.FilesOpen, func(emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(b.dirs.files.Count())})
+	})
+	stat(metrics.FilesRefused, func(s *partition.Stats) *atomic.Int64 { return &s.FilesRefused })
 	stat(metrics.DiskFull, func(s *partition.Stats) *atomic.Int64 { return &s.DiskFull })
 	stat(metrics.SlowOperations, func(s *partition.Stats) *atomic.Int64 { return &s.SlowOperations })
 	stat(metrics.Corruptions, func(s *partition.Stats) *atomic.Int64 { return &s.Corruptions })
 	stat(metrics.SegmentsRolled, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsRolled })
 	stat(metrics.SegmentsDeleted, func(s *partition.Stats) *atomic.Int64 { return &s.SegmentsDeleted })
+	stat(metrics.CleanedBytes, func(s *partition.Stats) *atomic.Int64 { return &s.CleanedBytes })
+	stat(metrics.ReclaimedBytes, func(s *partition.Stats) *atomic.Int64 { return &s.ReclaimedBytes })
+}
+
+func (b *Broker) watchCleaner() {
+	if b.dirs.cleaner == nil {
+		return
+	}
+	stats := b.dirs.cleaner.Stats()
+	number := func(name metrics.Name, read func() float64) {
+		b.registry.Each(name, func(emit func(metrics.Value)) { emit(metrics.Value{Number: read()}) })
+	}
+	number(metrics.Cleanings, func() float64 { return float64(stats.Cleanings.Load()) })
+	number(metrics.CleanerLastRun, func() float64 { return float64(stats.LastRun.Load()) / 1000 })
+	number(metrics.DirtyRatioMax, stats.DirtyRatioMax)
+	number(metrics.Uncleanable, func() float64 { return float64(stats.Uncleanable.Load()) })
 }
 
 func (b *Broker) watchCoordinators() {

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"strconv"
 	"time"
 
 	"spate/internal/config"
@@ -30,6 +32,10 @@ func topicSettings(c *config.Config, overrides map[string]string) replica.Settin
 	s.Compact = t.CleanupCompact
 	s.RetentionBytes = t.RetentionBytes
 	s.RetentionAge = foreverIfNegative(t.Retention)
+	s.DeleteRetention = t.DeleteRetention
+	s.CompactionLagMin = t.CompactionLagMin
+	s.CompactionLagMax = t.CompactionLagMax
+	s.DirtyRatioMin = t.DirtyRatioMin
 	s.FileDeleteDelay = t.FileDeleteDelay
 	s.FlushRecords = t.FlushMessages
 	s.FlushInterval = t.FlushInterval
@@ -47,27 +53,82 @@ func topicSettings(c *config.Config, overrides map[string]string) replica.Settin
 	return replica.Settings{Log: s, ISRMin: t.MinInSyncReplicas}
 }
 
-// controllerSettings are the parts of the configuration that the controller decides by.
+// dynamicConfigs is what the image has set for all brokers and for one.
+func dynamicConfigs(img *image.Image, id int32) config.Dynamic {
+	return config.Dynamic{
+		Cluster: img.Configs(image.BrokerResource("")),
+		Broker:  img.Configs(image.BrokerResource(strconv.Itoa(int(id)))),
+	}
+}
+
+// controllerSettings are the parts of the configuration that the controller decides by. c is as it was started.
 func controllerSettings(c *config.Config) controller.Settings {
 	return controller.Settings{
 		PartitionsDefault:        int32(c.Int("num.partitions")),
 		ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
-		ValidateConfigs: func(r image.Resource, configs map[string]string) error {
+		ValidateConfigs: func(now *image.Image, r image.Resource, configs map[string]string) error {
 			switch {
+			case r.Type == image.ResourceBroker:
+				return validateBroker(c, now, r.Name, configs)
+			case r.Type == image.ResourceClientMetrics:
+				return asRefusal(config.ValidateClientMetrics(r.Name, configs))
 			case r.Type == image.ResourceGroup:
-				return c.ValidateGroup(configs)
-			case kafka.IsInternalTopic(r.Name):
-				return config.ValidateInternalTopic(configs)
+				inForce, _ := c.With(dynamicConfigs(now, c.NodeID()))
+				return inForce.ValidateGroup(configs)
 			}
 			return config.ValidateTopic(configs)
 		},
-		ListDefault: func(t image.ResourceType, name string) (string, bool) {
-			if t == image.ResourceGroup {
-				return config.GroupScope.ListDefault(name)
-			}
-			return config.TopicScope.ListDefault(name)
-		},
+		ListDefault: listDefault,
 	}
+}
+
+// listDefault implements controller.Settings.ListDefault. Those of client metrics are no lists for Kafka's controller.
+func listDefault(t image.ResourceType, name string) (string, controller.ConfigKind) {
+	scopes := map[image.ResourceType]config.Scope{
+		image.ResourceTopic: config.TopicScope, image.ResourceGroup: config.GroupScope,
+		image.ResourceBroker: config.BrokerScope,
+	}
+	scope, ok := scopes[t]
+	if !ok {
+		return "", controller.UnknownConfig
+	}
+	text, isList, known := scope.ListDefault(name)
+	switch {
+	case isList:
+		return text, controller.ListConfig
+	case known:
+		return "", controller.PlainConfig
+	}
+	return "", controller.UnknownConfig
+}
+
+// validateBroker checks what is to be set for one broker, or for all of them where name is empty. Kafka has it checked
+// by the broker that is asked, with its own file; there is one here.
+func validateBroker(c *config.Config, now *image.Image, name string, configs map[string]string) error {
+	if id, err := strconv.ParseInt(name, 10, 32); name != "" && (err != nil || id < 0) {
+		return &controller.Refusal{Code: kafka.InvalidRequest,
+			Message: "Unable to parse broker name as a base 10 number."}
+	}
+	d := dynamicConfigs(now, c.NodeID())
+	inForce, _ := c.With(d)
+	if name == "" {
+		d.Cluster = configs
+	} else {
+		d.Broker = configs
+	}
+	if err := inForce.ValidateDynamic(d, name != ""); err != nil {
+		return &controller.Refusal{Code: kafka.InvalidRequest, Message: err.Error()}
+	}
+	return nil
+}
+
+// asRefusal gives an error of package config the code that Kafka answers.
+func asRefusal(err error) error {
+	var invalid *config.RequestError
+	if errors.As(err, &invalid) {
+		return &controller.Refusal{Code: kafka.InvalidRequest, Message: invalid.Message}
+	}
+	return err
 }
 
 // compressionLevel is the level for the topic's codec; the others have none.
@@ -112,8 +173,20 @@ func netOptions(env Env, c *config.Config) netpoll.Options {
 	return o
 }
 
+// cleanerOptions is how logs are compacted.
+func cleanerOptions(c *config.Config) partition.CleanerOptions {
+	return partition.CleanerOptions{
+		Threads:        c.Int("log.cleaner.threads"),
+		DedupeBytes:    c.Int64("log.cleaner.dedupe.buffer.size"),
+		LoadFactor:     c.Float("log.cleaner.io.buffer.load.factor"),
+		IOBufferBytes:  c.Int("log.cleaner.io.buffer.size"),
+		BytesPerSecond: c.Float("log.cleaner.io.max.bytes.per.second"),
+		Backoff:        c.Duration("log.cleaner.backoff.ms"),
+	}
+}
+
 // dirOptions is how the log directories are run.
-func dirOptions(c *config.Config, clusterID string) partition.Options {
+func dirOptions(c *config.Config, clusterID string, files *partition.OpenFiles) partition.Options {
 	o := partition.DefaultOptions()
 	o.NodeID = kafka.BrokerID(c.NodeID())
 	o.ClusterID = clusterID
@@ -124,5 +197,6 @@ func dirOptions(c *config.Config, clusterID string) partition.Options {
 	o.HighWatermarkInterval = c.Duration("replica.high.watermark.checkpoint.interval.ms")
 	o.ProducerExpiration = c.Duration("producer.id.expiration.ms")
 	o.Unverified = !c.Bool("transaction.partition.verification.enable")
+	o.Files = files
 	return o
 }

@@ -50,7 +50,7 @@ func (t *transactions) start() {
 
 // newMachine makes the machine of one partition.
 func (t *transactions) newMachine(kafka.PartitionIndex) runtime.Machine {
-	c := t.broker.config.Transactions()
+	c := t.broker.config.Get().Transactions()
 	return txn.NewShard(txn.Options{
 		TimeoutMaxMs: c.TimeoutMaxMs, AbortInterval: c.AbortInterval,
 		Expiration: c.Expiration, ExpiryInterval: c.ExpiryCheck,

@@ -263,6 +263,18 @@ func (f *File) Renamed(name string) {
 	f.path = name
 }
 
+// Rename gives the file another name, if there is one. A reader finds it under the old name or the new, never under
+// none.
+func (f *File) Rename(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.disk.Rename(f.path, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.path = name
+	return nil
+}
+
 // Path is the name of the file.
 func (f *File) Path() string {
 	f.mu.Lock()

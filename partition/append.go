@@ -100,6 +100,7 @@ func (p *prepared) answer(logStart kafka.Offset) Appended {
 func (l *Log) setRulesLocked(a AppendOptions) *record.Rules {
 	c := l.config.Load()
 	l.rules = record.Rules{
+		Partition:     l.tp,
 		BatchBytesMax: c.BatchBytesMax,
 		Compacted:     c.Compact,
 		TimestampType: c.TimestampType,

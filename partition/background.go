@@ -18,6 +18,7 @@ type background struct {
 
 	// The fields below belong to Poll.
 	retention, recovery, highWatermark, producers time.Time // when each is due next; zero before the first Poll
+	idle                                          time.Time // when closeIdle is; zero while no file is open
 
 	mu      sync.Mutex
 	unsaved []*Log   // logs with side files to write
@@ -103,7 +104,7 @@ func (d *LogDir) Poll(now time.Time) (next time.Time) {
 	}
 	b := &d.background
 	d.saveSideFiles()
-	next = d.flushOverdue(now)
+	next = earlier(d.flushOverdue(now), d.closeIdle(now))
 	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && soon.Before(b.recovery) {
 		b.recovery = soon
 	}
@@ -149,7 +150,7 @@ func (d *LogDir) saveSideFiles() {
 	for _, l := range logs {
 		l.unsaved.Store(false) // before: what comes from now on is for another turn
 		// Another failure is in the directory's state, or says that the log is gone.
-		if err := l.saveSideFiles(); vfs.DiskFull(err) && !l.unsaved.Swap(true) {
+		if err := l.saveSideFiles(); vfs.Exhausted(err) && !l.unsaved.Swap(true) {
 			b.mu.Lock()
 			b.unsaved = append(b.unsaved, l)
 			b.mu.Unlock()
@@ -182,7 +183,7 @@ func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
 
 // expireProducers forgets producers that were silent for producer.id.expiration.ms.
 func (d *LogDir) expireProducers(time.Time) {
-	now, age := d.now(), d.options.ProducerExpiration.Milliseconds()
+	now, age := d.now(), d.producerExpiration.Load()
 	for _, l := range d.list() {
 		l.append.Lock()
 		l.producers.expire(now, age)

@@ -20,6 +20,7 @@ const (
 	recoveryPointFile  = "recovery-point-offset-checkpoint"
 	logStartFile       = "log-start-offset-checkpoint"
 	highWatermarkFile  = "replication-offset-checkpoint"
+	cleanerFile        = "cleaner-offset-checkpoint"
 	epochFile          = "leader-epoch-checkpoint"
 	checkpointVersion  = "0"
 	checkpointBytesMax = 64 << 20 // a directory of 500,000 partitions with long names

@@ -12,13 +12,14 @@ import (
 	"spate/kafka"
 )
 
-// checkpoints is the content of the directory's three checkpoint files as they are on the disk. The lock is held across
+// checkpoints is the content of the directory's four checkpoint files as they are on the disk. The lock is held across
 // the writing of a file, so that a newer state is never overwritten by an older one.
 type checkpoints struct {
 	mu            sync.Mutex
 	recoveryPoint offsetCheckpoint
 	logStart      offsetCheckpoint // only logs that do not begin at 0
 	highWatermark offsetCheckpoint
+	cleaner       offsetCheckpoint // where the next cleaning begins
 }
 
 // known is what the checkpoint files say of one log.
@@ -31,7 +32,7 @@ func (c *checkpoints) of(tp kafka.TopicPartition) known {
 	return known{c.recoveryPoint[tp], c.logStart[tp], c.highWatermark[tp]}
 }
 
-// readCheckpoints reads the three files. One that cannot be understood counts as empty: recovery then looks at more
+// readCheckpoints reads the four files. One that cannot be understood counts as empty: recovery then looks at more
 // than it needs to.
 func (d *LogDir) readCheckpoints() error {
 	c := &d.checkpoints
@@ -39,6 +40,7 @@ func (d *LogDir) readCheckpoints() error {
 		recoveryPointFile: &c.recoveryPoint,
 		logStartFile:      &c.logStart,
 		highWatermarkFile: &c.highWatermark,
+		cleanerFile:       &c.cleaner,
 	} {
 		read, err := readOffsetCheckpoint(d.env.FS, path.Join(d.path, name))
 		var bad *checkpointError
@@ -65,6 +67,7 @@ func (c *checkpoints) purge(d *LogDir, names []kafka.TopicPartition) error {
 	defer c.mu.Unlock()
 	for name, content := range map[string]offsetCheckpoint{
 		recoveryPointFile: c.recoveryPoint, logStartFile: c.logStart, highWatermarkFile: c.highWatermark,
+		cleanerFile: c.cleaner,
 	} {
 		without := maps.Clone(content)
 		maps.DeleteFunc(without, isGone)
@@ -128,6 +131,37 @@ func (d *LogDir) checkpointHighWatermarks() error {
 	return d.replaceCheckpoint(highWatermarkFile, &c.highWatermark, marks)
 }
 
+// cleanedTo is where the last cleaning of a log ended, or NoOffset.
+func (c *checkpoints) cleanedTo(tp kafka.TopicPartition) kafka.Offset {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if offset, found := c.cleaner[tp]; found {
+		return offset
+	}
+	return kafka.NoOffset
+}
+
+// checkpointCleaned writes where the last cleaning of a log ended.
+func (d *LogDir) checkpointCleaned(tp kafka.TopicPartition, end kafka.Offset) error {
+	c := &d.checkpoints
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := maps.Clone(c.cleaner)
+	maps.DeleteFunc(next, func(tp kafka.TopicPartition, _ kafka.Offset) bool {
+		return d.Log(tp) == nil && !d.folderExists(tp)
+	})
+	next[tp] = end
+	return d.replaceCheckpoint(cleanerFile, &c.cleaner, next)
+}
+
+// lowerCleaned has the records from offset on cleaned again: others will have these offsets.
+func (d *LogDir) lowerCleaned(tp kafka.TopicPartition, offset kafka.Offset) error {
+	if d.checkpoints.cleanedTo(tp) <= offset {
+		return nil
+	}
+	return d.checkpointCleaned(tp, offset)
+}
+
 // keepUnopened is the entries of logs that are on the disk but not open: not loaded yet, or fenced.
 func (d *LogDir) keepUnopened(old offsetCheckpoint) offsetCheckpoint {
 	kept := offsetCheckpoint{}
@@ -156,7 +190,7 @@ func (d *LogDir) replaceCheckpoint(name string, on *offsetCheckpoint, next offse
 	return nil
 }
 
-// checkpointAll writes all three files.
+// checkpointAll writes the files that follow the logs; the cleaner's is written when a cleaning ends.
 func (d *LogDir) checkpointAll() error {
 	return errors.Join(d.checkpointRecovery(), d.checkpointHighWatermarks())
 }
@@ -169,7 +203,7 @@ func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) { d.checkpointed(d.check
 func (d *LogDir) checkpointed(err error) {
 	switch {
 	case err == nil:
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(err)

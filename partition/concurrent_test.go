@@ -25,6 +25,7 @@ func TestConcurrent(t *testing.T) {
 	o.FlushWorkers, o.RecoveryThreads = 4, 2
 	o.RetentionCheckInterval, o.CheckpointInterval = 2*time.Millisecond, 5*time.Millisecond
 	o.HighWatermarkInterval = 3 * time.Millisecond
+	o.IdleAfter = time.Microsecond
 	d, err := OpenLogDir(env, testDir, o)
 	if err != nil {
 		t.Fatal(err)

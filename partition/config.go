@@ -41,6 +41,11 @@ type Config struct {
 	RetentionBytes int64         // retention.bytes, -1 for no limit
 	RetentionAge   time.Duration // retention.ms, Forever for no limit
 
+	DeleteRetention  time.Duration // delete.retention.ms: how long a tombstone stays once compaction has seen it
+	CompactionLagMin time.Duration // min.compaction.lag.ms
+	CompactionLagMax time.Duration // max.compaction.lag.ms, Forever for no limit
+	DirtyRatioMin    float64       // min.cleanable.dirty.ratio
+
 	FileDeleteDelay time.Duration // file.delete.delay.ms
 
 	FlushRecords  int64         // flush.messages: flush once so many records are not flushed
@@ -64,6 +69,9 @@ func DefaultConfig() Config {
 		Delete:             true,
 		RetentionBytes:     -1,
 		RetentionAge:       7 * 24 * time.Hour,
+		DeleteRetention:    24 * time.Hour,
+		CompactionLagMax:   Forever,
+		DirtyRatioMin:      0.5,
 		FileDeleteDelay:    time.Minute,
 		FlushRecords:       math.MaxInt64,
 		FlushInterval:      Forever,

@@ -384,6 +384,9 @@ func (s *sweep) verifyLog(w *world, l *Log, m *model) error {
 	if aborted = slices.DeleteFunc(aborted, notInLog); !slices.Equal(aborted, expectedAborted) {
 		return fmt.Errorf("the aborted transactions are %v, not %v", aborted, expectedAborted)
 	}
+	if err := transactionsFollowTheLog(l); err != nil {
+		return err
+	}
 	for _, p := range l.Producers() { // a producer can go on
 		spec := batchSpec{pid: p.ID, epoch: p.Epoch, sequence: p.LastSequence + 1, ts: w.now(),
 			transactional: p.TxnFirstOffset != kafka.NoOffset}
@@ -392,6 +395,30 @@ func (s *sweep) verifyLog(w *world, l *Log, m *model) error {
 		}
 	}
 	return l.Flush()
+}
+
+// transactionsFollowTheLog compares the transactions that are open with those that the batches tell of, and the last
+// stable offset with both: it is never past a record of an open transaction.
+func transactionsFollowTheLog(l *Log) error {
+	start, told := l.LogStartOffset(), newProducers()
+	for _, s := range (*l.segments.Load())[find(*l.segments.Load(), start):] {
+		if err := replaySegment(&told, s, start, nil); err != nil {
+			return err
+		}
+	}
+	// A transaction whose records are deleted stays open until its marker comes.
+	known := slices.DeleteFunc(slices.Clone(l.producers.open), func(t openTxn) bool { return t.firstOffset < start })
+	if !slices.Equal(told.open, known) {
+		return fmt.Errorf("the open transactions are %v, the log from %d on has %v", l.producers.open, start, told.open)
+	}
+	stable := l.HighWatermark()
+	if len(told.open) > 0 {
+		stable = min(stable, told.open[0].firstOffset)
+	}
+	if l.LastStableOffset() > stable {
+		return fmt.Errorf("the last stable offset is %d, past %d", l.LastStableOffset(), stable)
+	}
+	return nil
 }
 
 func mutating(op vfs.Op) bool { return op.Kind.Mutates() }

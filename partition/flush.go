@@ -73,7 +73,7 @@ func (l *Log) flushSegments(list []*segment.Segment) error {
 // would say that all is well.
 func (l *Log) flushFailed(list []*segment.Segment, err error) error {
 	poisoned := func(s *segment.Segment) bool { return s.Err() != nil }
-	if vfs.DiskFull(err) && !slices.ContainsFunc(list, poisoned) {
+	if vfs.Exhausted(err) && !slices.ContainsFunc(list, poisoned) {
 		l.stalled.Store(true)
 		return l.storageError(err)
 	}

@@ -60,6 +60,11 @@ func ReadRecoveryPoints(fsys vfs.FS, dir string) (map[kafka.TopicPartition]kafka
 	return readOffsetCheckpoint(fsys, path.Join(dir, recoveryPointFile))
 }
 
+// ReadCleaned reads up to where the logs of a directory have been compacted; a missing file gives none.
+func ReadCleaned(fsys vfs.FS, dir string) (map[kafka.TopicPartition]kafka.Offset, error) {
+	return readOffsetCheckpoint(fsys, path.Join(dir, cleanerFile))
+}
+
 // ClosedCleanly tells whether the last process that used the log directory left the mark of a clean shutdown.
 func ClosedCleanly(fsys vfs.FS, dir string) (bool, error) {
 	_, err := fsys.Stat(path.Join(dir, cleanShutdownFile))

@@ -54,7 +54,7 @@ func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
 func (d *LogDir) closeLogs() error {
 	logs := d.list()
 	errs := make([]error, len(logs))
-	inParallel(d.options.RecoveryThreads, len(logs), func(i int) { errs[i] = logs[i].close() })
+	inParallel(d.RecoveryThreads(), len(logs), func(i int) { errs[i] = logs[i].close() })
 	return errors.Join(errs...)
 }
 
@@ -110,6 +110,7 @@ func (d *LogDir) releaseDoomed() {
 
 // close flushes the log and closes its segments, so that the next start may trust all of it.
 func (l *Log) close() error {
+	defer l.pauseCleaning()()
 	flushed := l.Flush()
 	saved := error(nil)
 	if flushed == nil {
@@ -152,7 +153,8 @@ func (d *LogDir) DeleteLogs(logs []*Log) []error {
 	if !renamed {
 		return errs
 	}
-	if err := d.env.FS.SyncDir(d.path); err != nil { // whether they are deleted, a restart will tell
+	// Whether they are deleted if the power goes now, the next start tells: it sets aside what belongs to no topic.
+	if err := d.env.FS.SyncDir(d.path); err != nil && !vfs.OutOfFiles(err) {
 		d.fail(fmt.Errorf("delete logs: %w", err))
 	}
 	for i, l := range logs {
@@ -172,6 +174,7 @@ func (d *LogDir) DeleteLogs(logs []*Log) []error {
 
 // detach ends the use of the log and renames its folder, not durably yet.
 func (l *Log) detach() (folder string, err error) {
+	defer l.pauseCleaning()()
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
 	l.append.Lock()
@@ -213,7 +216,7 @@ func (d *LogDir) DeleteFolder(tp kafka.TopicPartition, topicID kafka.UUID) error
 	case err == nil:
 		d.doom(doomed{due: d.env.Clock.Now(), folder: folder}) // nobody can be reading from it
 		return nil
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(fmt.Errorf("delete %s: %w", tp, err))

@@ -21,7 +21,7 @@ import (
 //
 //	logStart <= highWatermark <= logEnd, flushed <= logEnd, lastStable <= highWatermark
 //
-// Locks, in the order in which they are taken: maintenance, append, watermark.
+// Locks, in the order in which they are taken: cleaning, maintenance, append, watermark.
 type Log struct {
 	tp  kafka.TopicPartition
 	dir *LogDir
@@ -62,6 +62,13 @@ type Log struct {
 	jitter    time.Duration   // how much earlier than segment.ms the active segment is rolled
 	// snapshots are the producer states at the last rolls, waiting for the background worker to write them.
 	snapshots []pendingSnapshot
+
+	// cleaning is held by the cleaner for as long as it works on this log, and by what must not run beside it:
+	// truncation, closing and deletion, which announce themselves in pauses.
+	cleaning    sync.Mutex
+	pauses      atomic.Int64
+	uncleanable atomic.Bool  // a cleaning found bytes that are not what was written
+	cleanAfter  atomic.Int64 // no cleaning begins before, in Unix milliseconds: the last one did not end well
 
 	// maintenance serialises what waits for the disk: flushes, truncation, retention, closing.
 	maintenance sync.Mutex
@@ -227,12 +234,13 @@ func (l *Log) segmentOptions() segment.Options {
 		IndexIntervalBytes: c.IndexIntervalBytes,
 		IndexBytesMax:      c.IndexBytesMax,
 		Reclaim:            l.dir.reclaim,
+		Keeper:             (*keeper)(l),
 	}
 }
 
-// storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk passes,
-// unless it was found out too late and the active segment takes no more writes; bytes that changed on the disk are this
-// log's trouble alone; everything else takes the log directory offline.
+// storageError turns an I/O error into what the caller is told, KAFKA_STORAGE_ERROR in every case. A full disk and a
+// lack of descriptors pass, unless they were found out too late and the active segment takes no more writes; bytes that
+// changed on the disk are this log's trouble alone; everything else takes the log directory offline.
 func (l *Log) storageError(err error) error {
 	var corrupt *segment.CorruptError
 	switch {
@@ -243,6 +251,9 @@ func (l *Log) storageError(err error) error {
 		if !l.reported.Swap(true) {
 			l.dir.env.Log.Error("corrupt log", "partition", l.tp.String(), "err", err)
 		}
+	case vfs.OutOfFiles(err) && l.active().Err() == nil:
+		l.dir.stats.FilesRefused.Add(1)
+		l.dir.background.signal()
 	case vfs.DiskFull(err) && l.active().Err() == nil:
 		l.dir.stats.DiskFull.Add(1)
 	default:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"spate/internal/task"
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/segment"
 )
 
 // Env is the world as this package sees it.
@@ -41,6 +43,10 @@ type Options struct {
 	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
 	Unverified              bool          // not transaction.partition.verification.enable
 	SlowAfter               time.Duration // an append or a flush that takes longer makes the directory slow
+	IdleAfter               time.Duration // the file of a segment that nobody uses for so long is closed
+
+	// Files bounds the files of segments that are open, those of the other directories counted; nil is no bound.
+	Files *OpenFiles
 
 	// OnFail is called once, off the event loops, when an I/O error took the directory offline.
 	OnFail func(d *LogDir, err error)
@@ -59,6 +65,7 @@ func DefaultOptions() Options {
 		ProducerExpiration:      24 * time.Hour,
 		ProducerExpirationCheck: 10 * time.Minute,
 		SlowAfter:               50 * time.Millisecond,
+		IdleAfter:               30 * time.Second,
 	}
 }
 
@@ -70,6 +77,9 @@ type LogDir struct {
 	meta    MetaProperties
 	lock    io.Closer
 	stats   Stats
+
+	recoveryThreads    atomic.Int64 // as SetRecoveryThreads has it
+	producerExpiration atomic.Int64 // in milliseconds, as SetProducerExpiration has it
 
 	fresh      bool              // the directory was formatted by this process
 	clean      bool              // the last process closed the directory cleanly
@@ -91,6 +101,7 @@ type LogDir struct {
 	sorted []*Log   // the logs in order, never changed; nil once it is not right any more
 	doomed []doomed // what waits for its file.delete.delay.ms
 
+	inUse       openSegments
 	checkpoints checkpoints
 	flusher     flusher
 	background  background
@@ -109,11 +120,33 @@ type failure struct {
 	answer error
 }
 
+// SetRecoveryThreads changes Options.RecoveryThreads, for the close and for whatever is loaded from now on.
+func (d *LogDir) SetRecoveryThreads(n int) { d.recoveryThreads.Store(int64(n)) }
+
+// SetProducerExpiration changes Options.ProducerExpiration, from the next check on.
+func (d *LogDir) SetProducerExpiration(age time.Duration) {
+	d.producerExpiration.Store(age.Milliseconds())
+}
+
+// RecoveryThreads is what SetRecoveryThreads has set.
+func (d *LogDir) RecoveryThreads() int { return int(d.recoveryThreads.Load()) }
+
+// ProducerExpiration is what SetProducerExpiration has set.
+func (d *LogDir) ProducerExpiration() time.Duration {
+	return time.Duration(d.producerExpiration.Load()) * time.Millisecond
+}
+
 // OpenLogDir creates the directory where it is missing, locks it, verifies meta.properties or writes it, and reads the
 // checkpoint files. It loads no log and starts nothing.
 func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 	d := &LogDir{env: env, path: dir, options: o, logs: map[kafka.TopicPartition]*Log{}}
 	d.verified.Store(!o.Unverified)
+	if d.options.Files == nil {
+		d.options.Files = NewOpenFiles(math.MaxInt)
+	}
+	d.inUse.logs = map[*segment.Segment]*Log{}
+	d.SetRecoveryThreads(o.RecoveryThreads)
+	d.SetProducerExpiration(o.ProducerExpiration)
 	d.flusher.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
 	if err := makeFolder(env.FS, dir); err != nil {

@@ -11,9 +11,9 @@ import (
 	"spate/kafka"
 )
 
-// TestMetamorphic runs the same operations against logs with different segment sizes, index densities, flushes,
-// restarts and crashes in between, and wants the same answers from all of them. What a log does must not depend on
-// how its bytes lie on the disk.
+// TestMetamorphic runs the same operations against logs with different segment sizes, index densities, flushes, idle
+// files that are closed, restarts and crashes in between, and wants the same answers from all of them. What a log does
+// must not depend on how its bytes lie on the disk.
 func TestMetamorphic(t *testing.T) {
 	seeds := uint64(40)
 	if testing.Short() || raceEnabled {
@@ -77,7 +77,9 @@ func (m *meta) run(operations []operation) []string {
 // interfere does something that must not be seen.
 func (m *meta) interfere() {
 	m.w.clock.Advance(time.Duration(m.disturb.IntN(100)) * time.Microsecond)
-	switch m.disturb.IntN(12) {
+	switch m.disturb.IntN(15) {
+	case 12, 13, 14:
+		closeFiles(m.t, m.l.Dir())
 	case 0:
 		m.l.AwaitFlush()
 		m.l.Dir().PollFlush()

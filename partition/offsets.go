@@ -1,8 +1,6 @@
 package partition
 
 import (
-	"errors"
-
 	"spate/kafka"
 	"spate/segment"
 )
@@ -19,18 +17,28 @@ func (l *Log) OffsetForTimestamp(ts kafka.Timestamp) (TimestampOffset, error) {
 	if err := l.dir.offline(); err != nil {
 		return noOffset, err
 	}
+	for {
+		list := *l.segments.Load()
+		found, err := l.offsetForTimestamp(list, ts)
+		if l.replaced(list, err) {
+			continue
+		}
+		if err != nil {
+			return noOffset, l.readError(err)
+		}
+		return found, nil
+	}
+}
+
+func (l *Log) offsetForTimestamp(list []*segment.Segment, ts kafka.Timestamp) (TimestampOffset, error) {
 	from := l.logStart.load()
-	list := *l.segments.Load()
 	for _, s := range list[find(list, from):] {
 		if newest, _ := s.MaxTimestamp(); newest < ts {
 			continue
 		}
 		found, ok, err := s.OffsetForTimestamp(ts, from)
-		if errors.Is(err, segment.ErrClosed) {
-			continue // retention took it meanwhile: what it held is gone
-		}
 		if err != nil {
-			return noOffset, l.readError(err)
+			return noOffset, err
 		}
 		if ok && found.Offset < l.logEnd.load() {
 			return found, nil

@@ -47,13 +47,13 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		return nil, nil, d.offline()
 	}
 	results := make([]loaded, len(found))
-	inParallel(d.options.RecoveryThreads, len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
+	inParallel(d.RecoveryThreads(), len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
 	for i, r := range results {
 		var corrupt *segment.CorruptError
 		switch {
 		case r.log != nil:
 			logs = append(logs, r.log)
-		case errors.As(r.err, &corrupt), vfs.DiskFull(r.err):
+		case errors.As(r.err, &corrupt), vfs.Exhausted(r.err):
 			d.env.Log.Error("partition is not served", "partition", found[i].String(), "err", r.err)
 			failures = append(failures, LoadFailure{found[i], r.topicID, r.err})
 		case r.err != nil:
@@ -269,7 +269,7 @@ func (d *LogDir) judgeOpened(tp kafka.TopicPartition, o OpenedLog) OpenedLog {
 	case errors.Is(o.Err, kafka.KafkaStorageError): // the directory is offline
 		return OpenedLog{Err: o.Err}
 	case errors.As(o.Err, &corrupt): // the others are not to suffer for it
-	case vfs.DiskFull(o.Err):
+	case vfs.Exhausted(o.Err):
 		d.stats.DiskFull.Add(1)
 	default:
 		d.fail(fmt.Errorf("open %s: %w", tp, o.Err))
@@ -318,7 +318,7 @@ func (d *LogDir) loadUnlisted(tp kafka.TopicPartition, topicID kafka.UUID, c Con
 	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
 	known := d.checkpoints.of(tp)
 	r := loader{l: l, trusted: d.clean, made: made, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
-		highWatermark: known.highWatermark}
+		highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
 	if err := r.load(); err != nil {
 		d.unloaded.Store(true)
 		return nil, err

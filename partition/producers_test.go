@@ -72,9 +72,9 @@ func TestProducerStories(t *testing.T) {
 
 // producerStory is one log without bytes: every batch that passes is applied at the next offset.
 type producerStory struct {
-	p      producers
-	claim  claim
-	next   kafka.Offset
+	p     producers
+	claim claim
+	next  kafka.Offset
 }
 
 func (s *producerStory) run(t *testing.T, d *datadriven.TestData) string {

@@ -131,6 +131,12 @@ func (l *Log) readError(err error) error {
 	if errors.Is(err, segment.ErrClosed) {
 		return errClosed
 	}
+	l.append.Lock()
+	gone := l.gone
+	l.append.Unlock()
+	if gone != nil {
+		return gone // its files have other names by now
+	}
 	return l.storageError(err)
 }
 

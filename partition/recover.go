@@ -31,6 +31,7 @@ type loader struct {
 	recoveryPoint kafka.Offset // what was recorded as flushed
 	logStart      kafka.Offset // what was recorded as the log start offset
 	highWatermark kafka.Offset // what was recorded as the high watermark
+	cleaned       kafka.Offset // up to where a cleaner was recorded to have been, or NoOffset
 
 	bases     []kafka.Offset // of the segments in the folder
 	snapshots []kafka.Offset // of the producer snapshots
@@ -43,7 +44,8 @@ type loader struct {
 // load opens the segments, scanning those past the recovery point unless the shutdown was clean, and rebuilds from them
 // what the side files do not tell. What it finds is durable when it returns.
 func (r *loader) load() error {
-	for _, step := range []func() error{r.sweep, r.openSegments, r.readEpochs, r.publish, r.replayProducers, r.settle} {
+	for _, step := range []func() error{r.sweep, r.openSegments, r.readEpochs, r.publish, r.replayProducers, r.settle,
+		r.restAll} {
 		if err := step(); err != nil {
 			for _, s := range r.segments {
 				s.Abandon()
@@ -59,6 +61,9 @@ func (r *loader) sweep() error {
 	fsys := r.l.dir.env.FS
 	entries, err := fsys.ReadDir(r.l.path())
 	if err != nil {
+		return err
+	}
+	if entries, err = r.finishSwaps(entries); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -83,6 +88,35 @@ func (r *loader) sweep() error {
 	return r.dropBelowStart()
 }
 
+// finishSwaps ends the replacements of segments by cleaned ones that a crash interrupted, and gives what is in the
+// folder then.
+func (r *loader) finishSwaps(entries []fs.DirEntry) ([]fs.DirEntry, error) {
+	fsys, folder := r.l.dir.env.FS, r.l.path()
+	var bases, swaps []kafka.Offset // both rise, as the names do
+	for _, e := range entries {
+		offset, suffix, ok := segment.ParseFileName(e.Name())
+		switch {
+		case !ok:
+		case suffix == segment.LogSuffix:
+			bases = append(bases, offset)
+		case strings.HasSuffix(suffix, segment.SwapSuffix) && !slices.Contains(swaps, offset):
+			swaps = append(swaps, offset)
+		}
+	}
+	if len(swaps) == 0 {
+		return entries, nil
+	}
+	for _, base := range swaps {
+		gone, err := segment.FinishSwap(fsys, folder, base, bases)
+		if err != nil {
+			return nil, err
+		}
+		r.l.dir.env.Log.Info("ended the replacement of segments by a cleaned one", "partition", r.l.tp.String(),
+			"base_offset", int64(base), "replaced", len(gone))
+	}
+	return fsys.ReadDir(folder)
+}
+
 // dropBelowStart removes the segments that end at or below the recorded log start offset: retention was about to.
 func (r *loader) dropBelowStart() error {
 	n := 0
@@ -104,7 +138,7 @@ func (r *loader) dropBelowStart() error {
 func (r *loader) openSegments() error {
 	r.scanned = len(r.bases)
 	for i, base := range r.bases {
-		if i > 0 && r.scanned < i && r.segments[i-1].NextOffset() != base {
+		if i > 0 && r.scanned < i && r.segments[i-1].NextOffset() != base && !r.hole(i) {
 			if err := r.dropFrom(i); err != nil {
 				return err
 			}
@@ -127,6 +161,14 @@ func (r *loader) openSegments() error {
 		return r.startEmpty()
 	}
 	return nil
+}
+
+// hole says whether the offsets that are missing before segment i are a hole that Kafka's compaction made, and not a
+// tail that was never made durable: they lie below the high watermark, which follows what is flushed, or below what a
+// cleaner has been through, which flushes what it leaves.
+func (r *loader) hole(i int) bool {
+	isBehind := r.segments[i-1].NextOffset() < r.bases[i]
+	return isBehind && r.bases[i] <= max(r.highWatermark, r.cleaned) && r.l.config.Load().Compact
 }
 
 func (r *loader) openSegment(i int, base kafka.Offset) (*segment.Segment, error) {

@@ -62,7 +62,7 @@ func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset
 			return err
 		}
 	}
-	fresh.expire(l.dir.now(), l.dir.options.ProducerExpiration.Milliseconds())
+	fresh.expire(l.dir.now(), l.dir.producerExpiration.Load())
 	list := *l.segments.Load()
 	for _, s := range list[find(list, from):] {
 		target := s

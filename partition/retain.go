@@ -60,7 +60,7 @@ func (d *LogDir) retain(now time.Time) {
 	if len(all) == 0 {
 		return
 	}
-	if err := d.checkpointRecovery(); err != nil && !vfs.DiskFull(err) { // a full disk is no reason not to make room
+	if err := d.checkpointRecovery(); err != nil && !vfs.Exhausted(err) { // a full disk is no reason not to make room
 		d.fail(err)
 	}
 	for _, x := range all {
@@ -81,7 +81,7 @@ func (l *Log) retire(list []*segment.Segment, now time.Time) error {
 	}
 	// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them is
 	// no reason to keep the segments.
-	if err := l.saveSideFilesMaintained(); err != nil && !vfs.DiskFull(err) {
+	if err := l.saveSideFilesMaintained(); err != nil && !vfs.Exhausted(err) {
 		return err
 	}
 	for _, s := range list {
@@ -119,7 +119,7 @@ func (l *Log) detachExpired(now time.Time) ([]*segment.Segment, error) {
 	if n == len(*l.segments.Load()) {
 		// A log is never without a segment. Where there is no room for a new one the last one stays.
 		err := l.rollLocked(l.logEnd.load(), kafka.Timestamp(now.UnixMilli()))
-		if vfs.DiskFull(err) {
+		if vfs.Exhausted(err) {
 			n--
 		} else if err != nil {
 			return nil, err

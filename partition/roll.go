@@ -26,14 +26,18 @@ func (l *Log) mustRollLocked(active *segment.Segment, bytes int, last kafka.Offs
 	if active.Full(bytes, last) {
 		return true
 	}
-	if active.Bytes() == 0 || c.SegmentAge == Forever {
+	age := c.SegmentAge
+	if c.Compact && c.CompactionLagMax > 0 { // the active segment is never compacted
+		age = min(age, c.CompactionLagMax)
+	}
+	if active.Bytes() == 0 || age == Forever {
 		return false
 	}
 	waited := now - l.rolled
 	if first := active.FirstTimestamp(); first >= 0 {
 		waited = newest - first
 	}
-	return int64(waited) > (c.SegmentAge - l.jitter).Milliseconds()
+	return int64(waited) > max(age-l.jitter, 0).Milliseconds()
 }
 
 // rollOffset is where the segment begins that p goes to: where the log ends, so that segments join without gaps. Only a

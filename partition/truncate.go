@@ -54,6 +54,7 @@ func (l *Log) TruncateFullyAndStartAt(offset kafka.Offset) error {
 // before cut removes bytes: recovery takes what is missing below a recorded recovery point for corruption. Up to then
 // a full disk changes nothing; half a cut is no state to go on from and ends the directory.
 func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) error) error {
+	defer l.pauseCleaning()()
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
 	l.append.Lock()
@@ -64,13 +65,16 @@ func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) erro
 	startBefore, flushedBefore := l.logStart.load(), l.flushed.load()
 	l.logStart.store(min(startBefore, offset))
 	l.flushed.store(min(flushedBefore, flushed, offset))
-	if err := l.dir.checkpointRecovery(); err != nil {
+	err := l.dir.checkpointRecovery()
+	if err == nil {
+		err = l.dir.lowerCleaned(l.tp, offset)
+	}
+	if err != nil {
 		l.logStart.store(startBefore)
 		l.flushed.store(flushedBefore)
 		return l.storageError(err)
 	}
-	err := cut(offset)
-	if err == nil {
+	if err = cut(offset); err == nil {
 		err = l.followCutLocked()
 	}
 	if err != nil {

@@ -80,7 +80,7 @@ func (s *Set) makeLogs(img *image.Image, missing []newReplicaLog, made logs, sta
 				continue
 			}
 			s.offline(n, o.Err)
-			if vfs.DiskFull(o.Err) {
+			if vfs.Exhausted(o.Err) {
 				s.lack(roomless{topic: n.topic.ID, index: n.index, dir: dir})
 			}
 		}

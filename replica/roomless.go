@@ -51,7 +51,7 @@ func (s *Set) retryOne(x roomless) {
 	old, settings := t.Partition(x.index), s.settings(s.image, t.Name)
 	log, err := x.dir.OpenLog(old.tp, t.ID, settings.Log)
 	switch {
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		s.lack(x)
 		return
 	case err != nil:

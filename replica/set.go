@@ -280,6 +280,13 @@ func (s *Set) staysOnDisk(tp kafka.TopicPartition, err error) {
 	}
 }
 
+// Reconfigure resolves the settings of all topics anew, because their defaults have changed.
+func (s *Set) Reconfigure() {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.topics.each(func(t *Topic) { s.configure(s.image, t.Name) })
+}
+
 func (s *Set) configure(img *image.Image, topic string) {
 	t := s.topics.byString(topic)
 	if t == nil {

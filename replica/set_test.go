@@ -54,7 +54,7 @@ type host struct {
 
 func newHost(t *testing.T, disk vfs.FS, paths ...string) *host {
 	settings := controller.Settings{PartitionsDefault: 1, ReplicationFactorDefault: 1}
-	settings.ValidateConfigs = func(image.Resource, map[string]string) error { return nil }
+	settings.ValidateConfigs = func(*image.Image, image.Resource, map[string]string) error { return nil }
 	h := &host{t: t, disk: disk, paths: paths, controller: controller.New(settings, image.Empty("test"))}
 	h.open()
 	t.Cleanup(h.close)

@@ -88,6 +88,17 @@ func (s *Segment) writable() (*body, error) {
 	if b == nil {
 		return nil, ErrClosed
 	}
+	if b.refs.Load() == 0 {
+		// Nobody but the appender closes it again: it stays open until this append is over.
+		var err error
+		if b, err = s.opened(); err != nil {
+			return nil, err
+		}
+		if b == nil {
+			return nil, ErrClosed
+		}
+	}
+	b.touch()
 	if b.live() {
 		return b, nil
 	}
@@ -132,7 +143,7 @@ func (s *Segment) allocate(b *body, start, end int64) error {
 		b.allocated = ahead
 		return nil
 	}
-	if !vfs.DiskFull(err) {
+	if !vfs.Exhausted(err) {
 		return s.fail(err)
 	}
 	// Room for the batches alone may be left. The failed call may have taken a part of it, which is still ours.
@@ -145,7 +156,7 @@ func (s *Segment) allocate(b *body, start, end int64) error {
 
 // cutTail takes back what a failed append wrote and reserved past the end of the segment.
 func (s *Segment) cutTail(b *body, end int64, cause error) error {
-	if !vfs.DiskFull(cause) {
+	if !vfs.Exhausted(cause) {
 		return s.fail(cause)
 	}
 	if err := b.file.Truncate(end); err != nil {

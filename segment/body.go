@@ -12,15 +12,20 @@ import (
 	"spate/kafka"
 )
 
-// body is one incarnation of a segment: the open log file, its mapping and its indexes. There is a new one after a
+// body is one incarnation of a segment: the log file, its mapping and its indexes. There is a new one after a
 // truncation, so that what a reader found in the old one stays true for as long as it holds it.
 type body struct {
-	file    vfs.File
+	file    vfs.File // while refs is not 0
 	offsets *index.File
 	times   *index.File
 	aborted *index.File
 
-	refs    atomic.Int64 // the segment's own, and one for each reader; 0 is dead and stays so
+	// refs counts the segment's own reference, while the file is open, and one for each reader. At 0 the file is
+	// closed: for good, or, of the segment's present body, until it is used again. The segment's own is taken and given
+	// up under the segment's mu.
+	refs    atomic.Int64
+	idle    atomic.Bool // nobody used the file since Idle asked
+	resting bool        // Rest closed the file; changes under the segment's mu
 	reclaim func(func())
 
 	// end and flushed are packed as by pack: where data ends and the next offset, and the same for what is durable.
@@ -63,7 +68,7 @@ func unpack(word uint64) (position int64, relative int64) {
 // positionMax is the largest size of a log file whose every batch an index can point to.
 const positionMax = math.MaxInt32
 
-// acquire takes a reference, unless the body is dead.
+// acquire takes a reference, unless the file is closed.
 func (b *body) acquire() bool {
 	for {
 		n := b.refs.Load()
@@ -71,8 +76,16 @@ func (b *body) acquire() bool {
 			return false
 		}
 		if b.refs.CompareAndSwap(n, n+1) {
+			b.touch()
 			return true
 		}
+	}
+}
+
+// touch notes a use of the file. The word is written only if somebody asked since the last use.
+func (b *body) touch() {
+	if b.idle.Load() {
+		b.idle.Store(false)
 	}
 }
 
@@ -82,24 +95,30 @@ func (b *body) release() {
 	if n > 0 {
 		return
 	}
-	invariant.Check(n == 0, "%s was released too often", b.file.Name())
+	invariant.Check(n == 0, "a segment was released too often")
+	closing := b.detach()
 	if b.reclaim == nil {
-		_ = b.close() // nobody is left to be told, and every byte was written before
+		_ = closing() // nobody is left to be told, and every byte was written before
 		return
 	}
-	b.reclaim(func() { _ = b.close() })
+	b.reclaim(func() { _ = closing() })
 }
 
-// close ends the mappings and closes the file.
-func (b *body) close() error {
-	errs := []error{b.offsets.Close(), b.times.Close(), b.aborted.Close()}
-	if m := b.mapping.Load(); m != nil {
-		errs = append(errs, m.Unmap())
+// detach takes away the file and the mappings, which nobody refers to any more, and gives what closes them.
+func (b *body) detach() func() error {
+	file, mapping, retired := b.file, b.mapping.Swap(nil), b.retired
+	b.file, b.retired = nil, nil
+	indexes := errors.Join(b.offsets.Close(), b.times.Close(), b.aborted.Close())
+	return func() error {
+		errs := []error{indexes}
+		if mapping != nil {
+			errs = append(errs, mapping.Unmap())
+		}
+		for _, m := range retired {
+			errs = append(errs, m.Unmap())
+		}
+		return errors.Join(append(errs, file.Close())...)
 	}
-	for _, m := range b.retired {
-		errs = append(errs, m.Unmap())
-	}
-	return errors.Join(append(errs, b.file.Close())...)
 }
 
 // live says whether the indexes are in memory, ready for an append.

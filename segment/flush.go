@@ -42,7 +42,7 @@ func (s *Segment) flush(b *body) error {
 		return err
 	}
 	b.flushed.Store(end)
-	if err := errors.Join(b.offsets.Persist(), b.times.Persist()); err != nil && !vfs.DiskFull(err) {
+	if err := errors.Join(b.offsets.Persist(), b.times.Persist()); err != nil && !vfs.Exhausted(err) {
 		return s.fail(err) // a full disk costs no more than a rebuild after a crash
 	}
 	return nil
@@ -142,7 +142,6 @@ func (s *Segment) Close() error {
 	if err == nil && !s.doomed {
 		err = s.seal(b)
 	}
-	s.body.Store(nil)
-	b.release()
+	s.drop()
 	return err
 }

@@ -32,7 +32,8 @@ func Open(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segment, erro
 	b.refs.Store(1)
 	next, err := s.inspect(b, size)
 	if err != nil {
-		b.release()
+		s.body.Store(b)
+		s.drop()
 		return nil, err
 	}
 	b.end.Store(pack(size, int64(next-base)))
@@ -47,7 +48,7 @@ const openFlags = os.O_RDWR
 
 // openLog opens the log file and gives its size.
 func (s *Segment) openLog() (vfs.File, int64, error) {
-	file, err := s.disk.OpenFile(s.path(LogSuffix), openFlags, 0)
+	file, err := s.openFile(openFlags, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open segment: %w", err)
 	}
@@ -59,7 +60,7 @@ func (s *Segment) openLog() (vfs.File, int64, error) {
 		}
 	}
 	if err != nil {
-		file.Close()
+		s.closeFile(file)
 		return nil, 0, err
 	}
 	return file, size, nil

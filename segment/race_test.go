@@ -13,9 +13,9 @@ import (
 	"spate/kafka/record"
 )
 
-// TestReadersBesideEverything lets readers and a flusher run beside an appender that also seals, truncates and at last
-// removes the segment. Every range that a reader gets is whole batches of rising offsets with their checksums, and the
-// race detector watches the bytes of the memory disk.
+// TestReadersBesideEverything lets readers, a flusher and one who lets the segment rest whenever nobody uses it run
+// beside an appender that also seals, truncates and at last removes the segment. Every range that a reader gets is
+// whole batches of rising offsets with their checksums, and the race detector watches the bytes of the memory disk.
 func TestReadersBesideEverything(t *testing.T) {
 	for _, disk := range []struct {
 		name string
@@ -39,18 +39,43 @@ func TestReadersBesideEverything(t *testing.T) {
 					}
 				}
 			})
+			var appender sync.Mutex
+			rests := 0
+			group.Go(func() {
+				for !done.Load() {
+					if !appender.TryLock() {
+						continue
+					}
+					closing, err := s.Rest()
+					appender.Unlock()
+					if err == nil && closing != nil {
+						err = closing()
+						rests++
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
 			random := rand.New(rand.NewPCG(1, 7))
+			locked := func(f func()) {
+				appender.Lock()
+				defer appender.Unlock()
+				f()
+			}
 			for round := range 6 {
 				for range 60 {
-					must(t, s.Append(batchOf(t, s.NextOffset(), random.IntN(800), kafka.Timestamp(round), 5)))
+					batch := batchOf(t, s.NextOffset(), random.IntN(800), kafka.Timestamp(round), 5)
+					locked(func() { must(t, s.Append(batch)) })
 				}
-				must(t, s.Seal())
-				must(t, s.TruncateTo(kafka.Offset(random.IntN(int(s.NextOffset())))))
+				locked(func() { must(t, s.Seal()) })
+				locked(func() { must(t, s.TruncateTo(kafka.Offset(random.IntN(int(s.NextOffset()))))) })
 			}
 			must(t, s.RenameDeleted())
 			must(t, s.Remove())
 			done.Store(true)
 			group.Wait()
+			t.Logf("it rested %d times", rests)
 		})
 	}
 }

@@ -59,6 +59,9 @@ func (r *Range) Release() {
 // least one if minOne, none that begins at or past end. An offset at or past end finds nothing. It takes no lock and
 // allocates nothing in the steady state. It may wait for the disk unless Resident says otherwise.
 func (s *Segment) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Offset) (Range, error) {
+	if s.nothingAt(offset, end) {
+		return Range{NextOffset: offset}, nil // an idle segment's file stays closed
+	}
 	b, err := s.acquire()
 	if err != nil {
 		return Range{NextOffset: offset}, err
@@ -75,6 +78,16 @@ func (s *Segment) Read(offset kafka.Offset, bytesMax int, minOne bool, end kafka
 	}
 	r.Segment, r.body = s, b
 	return r, nil
+}
+
+// nothingAt says whether a read from offset to end finds nothing. A closed segment says so itself.
+func (s *Segment) nothingAt(offset, end kafka.Offset) bool {
+	b := s.body.Load()
+	if b == nil {
+		return false
+	}
+	size, relative := unpack(b.end.Load())
+	return size == 0 || offset >= s.base+kafka.Offset(relative) || offset >= end
 }
 
 // rebuildForReader makes indexes anew that a reader found wrong.

@@ -72,25 +72,25 @@ func ScanValid(data []byte, base kafka.Offset, visit func(kafka.Position, record
 func Recover(disk vfs.FS, dir string, base kafka.Offset, o Options, durableTo kafka.Offset,
 	visit func(record.Batch) error) (*Segment, Recovery, error) {
 	s := newSegment(disk, dir, base, o)
-	file, err := disk.OpenFile(s.path(LogSuffix), openFlags, 0)
+	file, err := s.openFile(openFlags, 0)
 	if err != nil {
 		return nil, Recovery{}, fmt.Errorf("recover segment: %w", err)
 	}
 	t := newTally(base, o.IndexIntervalBytes)
 	r, err := s.recoverLog(file, &t, durableTo, visit)
 	if err != nil {
-		file.Close()
+		s.closeFile(file)
 		return nil, r, err
 	}
 	t.enterTime()
 	b := s.newBody(file, t, &index.Buffer{})
 	b.allocated, b.writtenBack = int64(r.ValidBytes), int64(r.ValidBytes)
 	b.end.Store(pack(int64(r.ValidBytes), int64(r.NextOffset-base)))
+	s.body.Store(b)
 	if err := removeMissing(disk, b.aborted.Path()); err != nil {
-		b.release()
+		s.drop()
 		return nil, r, err
 	}
-	s.body.Store(b)
 	return s, r, nil
 }
 

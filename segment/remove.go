@@ -48,6 +48,11 @@ func (s *Segment) Remove() error {
 	for _, suffix := range suffixes {
 		errs = append(errs, removeMissing(s.disk, s.path(suffix)))
 	}
+	if b := s.body.Load(); b != nil { // a renaming that failed may have got no further than the indexes
+		for _, f := range []*index.File{b.offsets, b.times, b.aborted} {
+			errs = append(errs, removeMissing(s.disk, f.Path()))
+		}
+	}
 	s.drop()
 	return errors.Join(errs...)
 }
@@ -61,10 +66,15 @@ func (s *Segment) Abandon() {
 	s.drop()
 }
 
-// drop gives up the segment's own reference. The caller holds mu.
+// drop gives up the body, and the segment's own reference if the file is open. The caller holds mu, or is alone.
 func (s *Segment) drop() {
-	if b := s.body.Load(); b != nil {
-		s.body.Store(nil)
+	b := s.body.Load()
+	if b == nil {
+		return
+	}
+	s.body.Store(nil)
+	if !b.resting {
 		b.release()
+		s.closed()
 	}
 }

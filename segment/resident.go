@@ -10,9 +10,12 @@ import (
 // it gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it
 // is false.
 func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
-	b, err := s.acquire()
-	if err != nil {
+	b := s.body.Load()
+	if b == nil || s.nothingAt(offset, end) {
 		return true // Read says so at once
+	}
+	if !b.acquire() {
+		return false // its file is closed, or a truncation replaces it
 	}
 	defer b.release()
 	size, relative := unpack(b.end.Load())

@@ -21,6 +21,17 @@ type Options struct {
 	// Reclaim runs a function that unmaps and closes files, which takes a while for large ones, away from the goroutine
 	// that released the last range. Without it the function runs there.
 	Reclaim func(func())
+	// Keeper is asked before a file is opened; without one every file may be.
+	Keeper Keeper
+}
+
+// Keeper keeps account of the segments whose files are open. Its methods are called with a lock of the segment held:
+// they take note and return.
+type Keeper interface {
+	// Opening is asked before the file of a segment is opened; an error refuses it.
+	Opening(s *Segment) error
+	// Closed says that the segment has no file open any more, but what readers may still hold.
+	Closed(s *Segment)
 }
 
 // Segment is one log segment.
@@ -63,7 +74,7 @@ func (s *Segment) SetBytesMax(n int64) { s.limit.Store(min(n, positionMax)) }
 // Create makes an empty segment. Its name becomes durable with the first Flush.
 func Create(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segment, error) {
 	s := newSegment(disk, dir, base, o)
-	file, err := disk.OpenFile(s.path(LogSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := s.openFile(os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
@@ -95,21 +106,18 @@ func (s *Segment) path(suffix string) string {
 	return path.Join(s.dir, FileName(s.base, suffix)+s.suffix)
 }
 
-// acquire gives the body with a reference for the caller.
+// acquire gives the body, whose file it opens where it is closed, with a reference for the caller.
 func (s *Segment) acquire() (*body, error) {
-	for b := s.body.Load(); b != nil; b = s.settled() {
+	for b := s.body.Load(); b != nil; {
 		if b.acquire() {
 			return b, nil
 		}
+		var err error
+		if b, err = s.opened(); err != nil {
+			return nil, err
+		}
 	}
 	return nil, ErrClosed
-}
-
-// settled is the body once a truncation that is replacing it is over.
-func (s *Segment) settled() *body {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.body.Load()
 }
 
 // BaseOffset is the first offset that the segment may hold; its files are named by it.
@@ -178,7 +186,7 @@ func (s *Segment) fail(err error) error {
 
 // failUnlessFull passes an error that means no more than a full disk, and fails the segment with any other.
 func (s *Segment) failUnlessFull(err error) error {
-	if err == nil || vfs.DiskFull(err) {
+	if err == nil || vfs.Exhausted(err) {
 		return err
 	}
 	return s.fail(err)

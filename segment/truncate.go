@@ -23,6 +23,9 @@ func (s *Segment) TruncateTo(offset kafka.Offset) error {
 	if _, relative := unpack(b.end.Load()); offset >= s.base+kafka.Offset(relative) {
 		return nil
 	}
+	if err := s.openBody(b); err != nil {
+		return err
+	}
 	kept, err := s.keep(b, offset)
 	if err == index.ErrUnusable {
 		if err = s.mend(b); err == nil {

@@ -59,7 +59,7 @@ func measureGroups(brokers []broker, scale float64, rounds int, all []results) e
 func fillGroups(b broker, dir string, groups bench.Groups) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	t, err := b.start(dir)
+	t, err := b.start(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func measureGroupLoad(b broker, dir string, groups bench.Groups, r results) erro
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
-	t, err := b.start(dir)
+	t, err := b.start(dir, nil)
 	if err != nil {
 		return err
 	}

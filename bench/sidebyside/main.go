@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,8 +20,9 @@ func main() {
 	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
 	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	out := flag.String("out", "BENCHMARKS.md", "the file to write")
+	only := flag.String("only", "", "measure nothing but load, recovery, groups or compaction")
 	flag.Parse()
-	if err := run(*rounds, *scale, *recoverGB, *out); err != nil {
+	if err := run(*rounds, *scale, *recoverGB, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
 		os.Exit(1)
 	}
@@ -30,7 +32,8 @@ func main() {
 type broker struct {
 	name       string
 	durability string // what an acknowledgement means in this run, for the report
-	start      func(dir string) (*running, error)
+	// start begins with what the directory holds; the settings come on top of the broker's own.
+	start func(dir string, settings map[string]string) (*running, error)
 }
 
 type running struct {
@@ -40,27 +43,24 @@ type running struct {
 	stop    func() error
 }
 
-func startKafka(dir string) (*running, error) {
+func startKafka(dir string, settings map[string]string) (*running, error) {
 	port, err := proc.FreePortPair()
 	if err != nil {
 		return nil, err
 	}
-	k, err := proc.StartKafka(dir, port, nil)
+	k, err := proc.StartKafka(dir, port, settings)
 	if err != nil {
 		return nil, err
 	}
 	return &running{bench.Target{Bootstrap: k.Bootstrap, PID: k.PID}, k.Startup, k.Kill, k.Stop}, nil
 }
 
-func startSpate(durability string) func(dir string) (*running, error) {
-	return func(dir string) (*running, error) {
+func startSpate(durability string) func(dir string, settings map[string]string) (*running, error) {
+	return func(dir string, settings map[string]string) (*running, error) {
+		all := map[string]string{"spate.ack.durability": durability}
+		maps.Copy(all, settings)
 		began := time.Now()
-		b, err := proc.Start(
-			proc.Options{
-				DataDir: filepath.Join(dir, "data"),
-				Set:     map[string]string{"spate.ack.durability": durability},
-			},
-		)
+		b, err := proc.Start(proc.Options{DataDir: filepath.Join(dir, "data"), Set: all})
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ type results map[string][]float64
 
 func (r results) add(row string, value float64) { r[row] = append(r[row], value) }
 
-func run(rounds int, scale, recoverGB float64, out string) error {
+func run(rounds int, scale, recoverGB float64, out, only string) error {
 	if _, err := proc.Jars(); err != nil {
 		return err
 	}
@@ -87,40 +87,52 @@ func run(rounds int, scale, recoverGB float64, out string) error {
 		all[i] = results{}
 	}
 	began := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Printf("%7s %s\n", time.Since(began).Round(time.Second), fmt.Sprintf(format, args...))
+	}
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"load", func() error { return measureLoad(brokers, scale, rounds, all, say) }},
+		{"recovery", func() error {
+			for n, b := range brokers[:2] {
+				say("restart of %s after kill -9 with %g GB", b.name, recoverGB)
+				if err := measureRecovery(b, recoverGB, rounds, all[n]); err != nil {
+					return fmt.Errorf("%s: %w", b.name, err)
+				}
+			}
+			return nil
+		}},
+		{"groups", func() error { return measureGroups(brokers[:2], scale, rounds, all) }},
+		{"compaction", func() error { return measureCompaction(brokers[:2], scale, rounds, all) }},
+	} {
+		if only != "" && only != part.name {
+			continue
+		}
+		say("%s", part.name)
+		if err := part.run(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return writeReport(out, rounds, scale, recoverGB, brokers, all)
+}
+
+// measureLoad starts each broker once a round.
+func measureLoad(brokers []broker, scale float64, rounds int, all []results, say func(string, ...any)) error {
 	for round := range rounds {
 		for i := range brokers {
 			n := i
 			if round%2 == 1 { // A B C, C B A, A B C: drift of the machine weighs on all alike
 				n = len(brokers) - 1 - i
 			}
-			fmt.Printf(
-				"%7s round %d of %d: %s\n",
-				time.Since(began).Round(time.Second),
-				round+1,
-				rounds,
-				brokers[n].name,
-			)
+			say("round %d of %d: %s", round+1, rounds, brokers[n].name)
 			if err := measureBroker(brokers[n], scale, all[n]); err != nil {
 				return fmt.Errorf("%s: %w", brokers[n].name, err)
 			}
 		}
 	}
-	for n, b := range brokers[:2] {
-		fmt.Printf(
-			"%7s restart of %s after kill -9 with %g GB\n",
-			time.Since(began).Round(time.Second),
-			b.name,
-			recoverGB,
-		)
-		if err := measureRecovery(b, recoverGB, rounds, all[n]); err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
-	}
-	fmt.Printf("%7s restarts with groups\n", time.Since(began).Round(time.Second))
-	if err := measureGroups(brokers[:2], scale, rounds, all); err != nil {
-		return err
-	}
-	return writeReport(out, rounds, scale, recoverGB, brokers, all)
+	return nil
 }
 
 const (
@@ -142,7 +154,7 @@ func measureBroker(b broker, scale float64, r results) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	t, err := b.start(dir)
+	t, err := b.start(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -235,7 +247,7 @@ func measureRecovery(b broker, gb float64, rounds int, r results) error {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	t, err := b.start(dir)
+	t, err := b.start(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -255,7 +267,7 @@ func measureRecovery(b broker, gb float64, rounds int, r results) error {
 		return err
 	}
 	for range rounds {
-		if t, err = b.start(dir); err != nil {
+		if t, err = b.start(dir, nil); err != nil {
 			return err
 		}
 		t.kill()

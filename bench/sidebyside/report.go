@@ -37,6 +37,11 @@ const (
 	rowCommitP99        = "offset commits, 50 groups, 6 partitions each: p99, ms"
 	rowGroupsServed     = "restart with 10,000 groups and 1,000,000 offsets: all served after, ms"
 	rowGroupsMemory     = "restart with 10,000 groups and 1,000,000 offsets: anonymous memory, MiB"
+	rowCompactTime      = "compaction of 50 million updates to 1 million keys: clean after, s"
+	rowCompactCPU       = "compaction of 50 million updates to 1 million keys: broker CPU-s"
+	rowCompactPeak      = "compaction of 50 million updates to 1 million keys: anonymous memory at most, MiB"
+	rowCompactGrowth    = "compaction of 50 million updates to 1 million keys: of that more than before, MiB"
+	rowCompactBytes     = "compaction of 50 million updates to 1 million keys: log left, MB"
 )
 
 // goals are the ratios to Apache Kafka (or, marked absolute, the values) that this stage of the project set itself.
@@ -46,8 +51,11 @@ var goals = map[string]struct {
 }{
 	rowProduceLarge: {0.5, false}, rowProduceSmall: {0.35, false}, rowFetch: {0.7, false}, rowOne: {0.25, false},
 	rowP50: {0.3, false}, rowMemoryIdle: {0.1, false}, rowStartup: {100, true}, rowRecovery: {1000, true},
-	rowGroupsServed: {3000, true},
+	rowGroupsServed: {3000, true}, rowCompactGrowth: {(dedupeBytes + cleanerBound) >> 20, true},
 }
+
+// cleanerBound is what a compaction may take beside the memory for keys: its buffers, and what is garbage for a while.
+const cleanerBound = 16 << 20
 
 var order = []string{
 	rowProduceLarge,
@@ -70,6 +78,11 @@ var order = []string{
 	rowCommitP99,
 	rowGroupsServed,
 	rowGroupsMemory,
+	rowCompactTime,
+	rowCompactCPU,
+	rowCompactPeak,
+	rowCompactGrowth,
+	rowCompactBytes,
 }
 
 const method = `# Benchmarks
@@ -88,6 +101,10 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
 - Groups: the restart is one after a clean stop, timed from the start of the process until the broker lists all groups and has given a committed
   offset of each, which is checked; memory is taken three seconds later. A commit is one OffsetCommit request, which a group sends when the one
   before is answered; as many as are counted go before, uncounted. A scale other than 1 changes the numbers of groups and commits.
+- Compaction: a topic of one partition, keys of 12 bytes drawn at random and values of 40, uncompressed batches of up to 128 KiB, 256 MiB segments;
+  both brokers with log.cleaner.dedupe.buffer.size=134217728 (the default) and log.cleaner.backoff.ms=100. The log is written once; each round
+  compacts a copy of it after a start, from the moment that min.cleanable.dirty.ratio goes from 1 to 0 until cleaner-offset-checkpoint says that all
+  but the active segment is clean. Then the topic is read: each key must have its last value. Kafka's heap has its memory for keys from the start.
 - *Durability*: what an acknowledgement means. Like is compared with like: the ratio column compares page cache with page cache. Spate's default,
   an acknowledgement after the flush to disk, stands beside it.
 - Kafka runs with its stock settings, one node, and the JVM flags of its own start script (1 GiB heap).

@@ -149,7 +149,7 @@ func (o *produceOp) goOnAsking() {
 		return
 	case step == asking && o.isBusy():
 		o.asks.step = pausing
-		o.node.Clock.AfterFunc(o.node.Config.Duration("add.partitions.to.txn.retry.backoff.ms"), func() { o.conn.Post(o) })
+		o.node.Clock.AfterFunc(o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.ms"), func() { o.conn.Post(o) })
 		return
 	case step == asking:
 		o.noteVerified()
@@ -165,7 +165,7 @@ func (o *produceOp) goOnAsking() {
 // again.
 func (o *produceOp) isBusy() bool {
 	return o.version >= produceAdds && kafka.CodeOf(o.asks.said.err) == kafka.ConcurrentTransactions.Code &&
-		o.node.Clock.Now().Sub(o.asks.since) < o.node.Config.Duration("add.partitions.to.txn.retry.backoff.max.ms")
+		o.node.Clock.Now().Sub(o.asks.since) < o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.max.ms")
 }
 
 // noteVerified refuses the partitions about which the coordinator did not say yes.

@@ -109,7 +109,7 @@ func asksByID(request *kmsg.MetadataRequest) bool {
 // when a coordinator needs them, with its own settings.
 func (c *Context) creatable(img *image.Image, request *kmsg.MetadataRequest) (names []string) {
 	wished := request.AllowAutoTopicCreation || request.Version < metadataAutoCreation
-	if !wished || !c.Node.Config.Bool("auto.create.topics.enable") || asksByID(request) {
+	if !wished || !c.Node.Config.Get().Bool("auto.create.topics.enable") || asksByID(request) {
 		return nil
 	}
 	seen := map[string]bool{}

@@ -124,7 +124,7 @@ func (c *Context) createCoordinatorTopic(ctx context.Context, topic string) {
 		c.createOffsetsTopic(ctx)
 		return
 	}
-	txns := c.Node.Config.Transactions()
+	txns := c.Node.Config.Get().Transactions()
 	c.createInternalTopic(ctx, controller.CreateInternalTopic{
 		Name: topic, Partitions: txns.TopicPartitions, ReplicationFactor: txns.TopicReplication,
 		FewerReplicas: txns.TopicReplicationSoft, Configs: txns.TopicConfigs(),
@@ -133,7 +133,7 @@ func (c *Context) createCoordinatorTopic(ctx context.Context, topic string) {
 
 // createOffsetsTopic creates the topic of the groups' state.
 func (c *Context) createOffsetsTopic(ctx context.Context) {
-	groups := c.Node.Config.Groups()
+	groups := c.Node.Config.Get().Groups()
 	c.createInternalTopic(ctx, controller.CreateInternalTopic{
 		Name: kafka.ConsumerOffsetsTopic, Partitions: groups.OffsetsTopicPartitions,
 		ReplicationFactor: groups.OffsetsTopicReplication, FewerReplicas: groups.OffsetsTopicReplicationSoft,

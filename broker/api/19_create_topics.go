@@ -76,7 +76,7 @@ func (c *Context) refusedTopic(name string, err error) kmsg.CreateTopicsResponse
 // createdConfigs lists every setting of a new topic by name, with where its value comes from.
 func (c *Context) createdConfigs(overrides map[string]string) []kmsg.CreateTopicsResponseTopicConfig {
 	var configs []kmsg.CreateTopicsResponseTopicConfig
-	for _, e := range c.Node.Config.TopicEntries(overrides) {
+	for _, e := range c.Node.Config.Get().TopicEntries(overrides) {
 		told := kmsg.CreateTopicsResponseTopicConfig{
 			Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive,
 		}
@@ -97,5 +97,5 @@ func (c *Context) createdConfigs(overrides map[string]string) []kmsg.CreateTopic
 // derived tells whether a topic's setting comes from one that is set for the broker, in whatever unit. As in Kafka this
 // counts here, while DescribeConfigs calls it a default unless it has the very unit.
 func (c *Context) derived(name string) bool {
-	return slices.ContainsFunc(config.Lookup(config.TopicScope, name).Synonyms, c.Node.Config.IsSet)
+	return slices.ContainsFunc(config.Lookup(config.TopicScope, name).Synonyms, c.Node.Config.Get().IsSet)
 }

@@ -23,7 +23,7 @@ func deleteTopics(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Respons
 			request.Topics = append(request.Topics, kmsg.DeleteTopicsRequestTopic{Topic: &request.TopicNames[i]})
 		}
 	}
-	if !c.Node.Config.Bool("delete.topic.enable") {
+	if !c.Node.Config.Get().Bool("delete.topic.enable") {
 		err := error(kafka.TopicDeletionDisabled)
 		if request.Version < deletionDisabled {
 			err = kafka.InvalidRequest

@@ -14,8 +14,8 @@ import (
 	"spate/metadata/image"
 )
 
-// DescribeConfigs: every setting of a topic, a group or this broker, its value, where that comes from and what it
-// means. Loggers and client metrics have no settings here yet, and are refused by name.
+// DescribeConfigs: every setting of a topic, a group, a subscription of client metrics or this broker, its value, where
+// that comes from and what it means. Loggers have no settings here, and are refused by name.
 
 // describeInlineMax is how many resources are described on the event loop: each has dozens of settings.
 const describeInlineMax = inlineMax / 32
@@ -78,6 +78,12 @@ func (c *Context) entries(asked *kmsg.DescribeConfigsRequestResource) ([]config.
 		return c.brokerEntries(asked.ResourceName)
 	case image.ResourceGroup:
 		return c.groupEntries(asked.ResourceName)
+	case image.ResourceClientMetrics:
+		if asked.ResourceName == "" {
+			return nil, invalid("Client metrics subscription name must not be empty")
+		}
+		r := image.Resource{Type: image.ResourceClientMetrics, Name: asked.ResourceName}
+		return config.ClientMetricsEntries(c.Node.Image().Configs(r)), nil
 	}
 	return nil, invalid("Unsupported resource type: %s", asked.ResourceType)
 }
@@ -90,7 +96,7 @@ func (c *Context) topicEntries(name string) ([]config.Entry, error) {
 	if img.Topic(name) == nil {
 		return nil, kafka.UnknownTopicOrPartition
 	}
-	return c.Node.Config.TopicEntries(img.Configs(image.TopicResource(name))), nil
+	return c.Node.Config.Get().TopicEntries(img.Configs(image.TopicResource(name))), nil
 }
 
 // groupEntries is the settings that a group has, or would have: it need not exist.
@@ -98,14 +104,13 @@ func (c *Context) groupEntries(id string) ([]config.Entry, error) {
 	if id == "" {
 		return nil, invalid("Group name must not be empty")
 	}
-	return c.Node.Config.GroupEntries(c.Node.Image().Configs(image.GroupResource(id))), nil
+	return c.Node.Config.Get().GroupEntries(c.Node.Image().Configs(image.GroupResource(id))), nil
 }
 
-// brokerEntries is the settings of this broker. The empty name stands for what was set at run time for all brokers:
-// nothing can be.
+// brokerEntries is the settings of this broker. The empty name stands for what was set at run time for all brokers.
 func (c *Context) brokerEntries(name string) ([]config.Entry, error) {
 	if name == "" {
-		return nil, nil
+		return c.Node.Config.Get().ClusterEntries(), nil
 	}
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil {
@@ -114,7 +119,7 @@ func (c *Context) brokerEntries(name string) ([]config.Entry, error) {
 	if kafka.BrokerID(id) != c.Node.ID {
 		return nil, invalid("Unexpected broker id, expected %d or empty string, but received %s", c.Node.ID, name)
 	}
-	return c.Node.Config.Entries(), nil
+	return c.Node.Config.Get().Entries(), nil
 }
 
 func invalid(format string, args ...any) error {

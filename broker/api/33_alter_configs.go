@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -28,17 +27,14 @@ func alterConfigs(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Respons
 		}
 		cmd.Resources = append(cmd.Resources, altered)
 	}
-	reply, err := c.decide(ctx, alterTimeoutMs, cmd)
-	if errors.Is(err, errClosing) {
+	results, err := c.alter(ctx, cmd)
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		for i := range cmd.Resources {
-			response.Resources = append(response.Resources, c.replacedConfigs(cmd.Resources[i].Resource, err))
+	for _, altered := range results {
+		if altered.Resource.Type == image.ResourceBrokerLogger {
+			altered.Err = invalid("Unknown resource type %d", int8(image.ResourceBrokerLogger)) // as of this API
 		}
-		return response, nil
-	}
-	for _, altered := range reply.(controller.AlterConfigsReply).Resources {
 		response.Resources = append(response.Resources, c.replacedConfigs(altered.Resource, altered.Err))
 	}
 	return response, nil

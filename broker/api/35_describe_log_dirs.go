@@ -21,7 +21,7 @@ func describeLogDirs(_ context.Context, c *Context, r kmsg.Request) (kmsg.Respon
 		open[d.Path()] = d
 	}
 	cordoned := c.cordoned()
-	for _, path := range c.Node.Config.LogDirs() {
+	for _, path := range c.Node.Config.Get().LogDirs() {
 		told := kmsg.NewDescribeLogDirsResponseDir()
 		told.Dir = path
 		if err := c.describeDir(&told, open[path], wanted); err != nil {

@@ -3,16 +3,18 @@ package api
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/kafka"
 	"spate/metadata/controller"
 	"spate/metadata/image"
 )
 
-// IncrementalAlterConfigs: the controller decides, resource by resource, about topics and groups; the answer waits on a
-// worker until its decision is durable and in force on this broker. What is set for brokers, their loggers and client
-// metrics cannot be changed at run time yet, and is refused by name.
+// IncrementalAlterConfigs: the controller decides, resource by resource; the answer waits on a worker until its
+// decision is durable and in force on this broker. Of brokers it is this one that can be altered, and all of them at
+// once. The levels of loggers cannot be changed at run time, and are refused by name.
 
 // alterTimeoutMs bounds the wait for the controller: Kafka's request.timeout.ms, as the request brings none.
 const alterTimeoutMs = 30_000
@@ -24,20 +26,66 @@ func incrementalAlterConfigs(ctx context.Context, c *Context, r kmsg.Request) (k
 	for i := range request.Resources {
 		cmd.Resources = append(cmd.Resources, alteredResource(&request.Resources[i]))
 	}
-	reply, err := c.decide(ctx, alterTimeoutMs, cmd)
-	if errors.Is(err, errClosing) {
+	results, err := c.alter(ctx, cmd)
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		for i := range cmd.Resources {
-			response.Resources = append(response.Resources, c.alteredConfigs(cmd.Resources[i].Resource, err))
-		}
-		return response, nil
-	}
-	for _, altered := range reply.(controller.AlterConfigsReply).Resources {
+	for _, altered := range results {
 		response.Resources = append(response.Resources, c.alteredConfigs(altered.Resource, altered.Err))
 	}
 	return response, nil
+}
+
+// alter has the controller decide about all resources but those that this broker refuses itself, and gives what became
+// of each, in their order. The error says that the broker is closing.
+func (c *Context) alter(ctx context.Context, cmd controller.AlterConfigs) ([]controller.AlteredConfigs, error) {
+	results := make([]controller.AlteredConfigs, len(cmd.Resources))
+	asked := cmd
+	asked.Resources = nil
+	var at []int // in results, of each resource of asked
+	for i := range cmd.Resources {
+		r := cmd.Resources[i].Resource
+		results[i].Resource = r
+		if results[i].Err = c.unalterable(r); results[i].Err == nil {
+			asked.Resources, at = append(asked.Resources, cmd.Resources[i]), append(at, i)
+		}
+	}
+	reply, err := c.decide(ctx, alterTimeoutMs, asked)
+	if errors.Is(err, errClosing) {
+		return nil, err
+	}
+	for i := range at {
+		if results[at[i]].Err = err; err == nil {
+			results[at[i]].Err = reply.(controller.AlterConfigsReply).Resources[i].Err
+		}
+	}
+	return results, nil
+}
+
+// unalterable is why this broker has nothing to do with a resource.
+func (c *Context) unalterable(r image.Resource) error {
+	switch {
+	case r.Type == image.ResourceBrokerLogger:
+		if err := c.checkNodeID(r.Name, "Unexpected node id. Expected"); err != nil {
+			return err
+		}
+		return invalid("The levels of loggers cannot be altered")
+	case r.Type == image.ResourceBroker && r.Name != "":
+		return c.checkNodeID(r.Name, "Unexpected broker id, expected")
+	}
+	return nil
+}
+
+// checkNodeID refuses names that are not the id of this node, with the words that Kafka has for it there.
+func (c *Context) checkNodeID(name, unexpected string) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return invalid("Node id must be an integer, but it is: %s", name)
+	}
+	if kafka.BrokerID(id) != c.Node.ID {
+		return invalid("%s %d, but received %s", unexpected, c.Node.ID, name)
+	}
+	return nil
 }
 
 func alteredResource(asked *kmsg.IncrementalAlterConfigsRequestResource) controller.AlteredResource {

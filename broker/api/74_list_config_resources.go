@@ -11,8 +11,8 @@ import (
 	"spate/metadata/image"
 )
 
-// ListConfigResources: what has settings. Of groups it is those that something is set for, as in Kafka, and there are
-// no client metrics yet.
+// ListConfigResources: what has settings. Of groups and of client metrics it is those that something is set for, as in
+// Kafka.
 
 // configResourceTypes are the types that version 1 knows, in the order in which Kafka answers them; version 0 knows
 // client metrics alone.
@@ -59,7 +59,7 @@ func listConfigResources(_ context.Context, c *Context, r kmsg.Request) (kmsg.Re
 func (c *Context) configResources(t image.ResourceType) (names []string) {
 	img := c.Node.Image()
 	switch t {
-	case image.ResourceGroup:
+	case image.ResourceGroup, image.ResourceClientMetrics:
 		for r := range img.AllConfigs() {
 			if r.Type == t {
 				names = append(names, r.Name)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -121,5 +122,17 @@ func steady(response kmsg.Response) {
 				r.Nodes[i].Listeners[j].Name = "the listener"
 			}
 		}
+	}
+}
+
+// settleConfigs gives Kafka the time to put in force what it has said to have altered: nothing tells when it has.
+func (s *story) settleConfigs(request kmsg.Request) {
+	if *kafkaAddress == "" {
+		return
+	}
+	switch request.(type) {
+	case *kmsg.AlterConfigsRequest, *kmsg.IncrementalAlterConfigsRequest, *kmsg.UpdateFeaturesRequest:
+		begin := time.Now()
+		s.await("configs are in force", func() bool { return time.Since(begin) > 200*time.Millisecond })
 	}
 }

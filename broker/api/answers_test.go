@@ -89,7 +89,8 @@ func newStory(t testing.TB, set ...string) *story {
 		stock := []string{
 			"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dataDir(t), "node.id=1",
 			"group.initial.rebalance.delay.ms=0",
-			"num.partitions=1", "log.retention.hours=168", // these two stand in Kafka's stock file
+			"num.partitions=1", "log.retention.hours=168", "num.io.threads=8", // these stand in Kafka's stock file
+			"num.recovery.threads.per.data.dir=2",
 		}
 		s.address = startBroker(t, append(stock, set...)...)
 		return s
@@ -100,6 +101,7 @@ func newStory(t testing.TB, set ...string) *story {
 		s.exchange(deletion)
 		return len(s.topics()) == 0
 	})
+	s.clearQuotas()
 	s.await("there are producer ids", func() bool {
 		request := kmsg.NewPtrInitProducerIDRequest()
 		return s.exchange(request).(*kmsg.InitProducerIDResponse).ErrorCode == kafka.NoError
@@ -232,12 +234,19 @@ func (s *story) topic(d *datadriven.TestData) string {
 	return fmt.Sprintf("error %d\n", created.ErrorCode)
 }
 
-// records appends a batch for each line of timestamps: records topic=orders partition=0.
+// records appends a batch for each line of timestamps: records topic=orders partition=0. With key=k the records have
+// that key.
 func (s *story) records(d *datadriven.TestData) string {
 	var name string
 	var partition int32
 	d.ScanArgs(s.t, "topic", &name)
 	d.ScanArgs(s.t, "partition", &partition)
+	var recordKey []byte
+	if d.HasArg("key") {
+		var text string
+		d.ScanArgs(s.t, "key", &text)
+		recordKey = []byte(text)
+	}
 	var out strings.Builder
 	for line := range strings.Lines(d.Input) {
 		b := record.NewBuilder(record.BuilderOptions{})
@@ -246,7 +255,7 @@ func (s *story) records(d *datadriven.TestData) string {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			b.Append(kafka.Timestamp(ts), nil, []byte(word))
+			b.Append(kafka.Timestamp(ts), recordKey, []byte(word))
 		}
 		batch, err := b.Build()
 		if err != nil {
@@ -259,8 +268,22 @@ func (s *story) records(d *datadriven.TestData) string {
 		}}}
 		p := s.produced(request)
 		fmt.Fprintf(&out, "base offset %d, error %d\n", p.BaseOffset, p.ErrorCode)
+		for _, e := range p.ErrorRecords {
+			fmt.Fprintf(&out, "  record %d: %s\n", e.RelativeOffset, textOf(e.ErrorMessage))
+		}
+		if p.ErrorMessage != nil {
+			fmt.Fprintf(&out, "  %s\n", *p.ErrorMessage)
+		}
 	}
 	return out.String()
+}
+
+// textOf is a nullable text.
+func textOf(text *string) string {
+	if text == nil {
+		return "null"
+	}
+	return *text
 }
 
 // ask sends the request that the input is: ask api=Metadata v=(1,9), with configs=(a,b) to show only those. A topic id
@@ -319,6 +342,8 @@ func (s *story) ask(d *datadriven.TestData) string {
 // settle waits until what has been created or deleted shows.
 func (s *story) settle(request kmsg.Request, response kmsg.Response) {
 	s.settleGrowth(request, response)
+	s.settleQuotas(request, response)
+	s.settleConfigs(request)
 	there, gone := []string{}, []string{}
 	switch r := response.(type) {
 	case *kmsg.CreateTopicsResponse:
@@ -416,6 +441,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 		}
 	}
 	steady(response)
+	sortQuotas(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {
 			s.ids[topic.Topic] = topic.TopicID
@@ -496,7 +522,7 @@ func (s *story) normalizeList(key string, list []any, shown []string) any {
 		}
 		kept = append(kept, element)
 	}
-	if key != "Replicas" && key != "ISR" {
+	if key != "Replicas" && key != "ISR" && key != "ConfigSynonyms" {
 		slices.SortStableFunc(kept, func(a, b any) int { return strings.Compare(compact(a), compact(b)) })
 	}
 	return kept

@@ -25,7 +25,7 @@ type Node struct {
 	ID        kafka.BrokerID
 	Epoch     kafka.BrokerEpoch // of the registration of this process
 	ClusterID string
-	Config    *config.Config
+	Config    *config.Live
 	Clock     clock.Clock
 	Log       *slog.Logger
 	Metadata  *metadata.Node

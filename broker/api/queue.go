@@ -76,21 +76,45 @@ type Work interface {
 type Workers struct {
 	tasks task.Group
 	queue *queue[Work]
+
+	resizing sync.Mutex
+	size     int
+	closed   bool
 }
 
 // StartWorkers starts n workers (num.io.threads).
 func StartWorkers(n int) *Workers {
 	w := &Workers{queue: newQueue[Work]()}
-	for range n {
+	w.Resize(n)
+	return w
+}
+
+// Resize makes them n. Those that are too many end when they have done what was given to the pool before.
+func (w *Workers) Resize(n int) {
+	w.resizing.Lock()
+	defer w.resizing.Unlock()
+	if w.closed {
+		return
+	}
+	for ; w.size < n; w.size++ {
 		w.tasks.Go("worker", w.run)
 	}
-	return w
+	for ; w.size > n; w.size-- {
+		w.queue.put(nil)
+	}
+}
+
+// Size is how many there are.
+func (w *Workers) Size() int {
+	w.resizing.Lock()
+	defer w.resizing.Unlock()
+	return w.size
 }
 
 func (w *Workers) run() {
 	for {
 		work, ok := w.queue.take()
-		if !ok {
+		if !ok || work == nil {
 			return
 		}
 		work.Work()
@@ -102,6 +126,9 @@ func (w *Workers) Put(work Work) bool { return w.queue.put(work) }
 
 // Close lets the workers finish what they have been given, and ends them.
 func (w *Workers) Close() {
+	w.resizing.Lock()
+	w.closed = true
+	w.resizing.Unlock()
 	w.queue.close()
 	w.tasks.Wait()
 }

@@ -53,6 +53,8 @@ var table = []Handler{
 	{Key: 45, Answer: alterPartitionReassignments, Blocks: always},
 	{Key: 46, Answer: listPartitionReassignments, Blocks: listPartitionReassignmentsBlocks},
 	{Key: 47, Ask: offsetDelete, Blocks: offsetDeleteBlocks},
+	{Key: 48, Answer: describeClientQuotas, Blocks: describeClientQuotasBlocks},
+	{Key: 49, Answer: alterClientQuotas, Blocks: always},
 	{Key: 55, Answer: describeQuorum, Blocks: describeQuorumBlocks},
 	{Key: 60, Answer: describeCluster},
 	{Key: 61, Answer: describeProducers, Blocks: always},

@@ -27,12 +27,7 @@ type clientFlags struct {
 
 // add declares the flags on a command.
 func (f *clientFlags) add(cmd *cobra.Command) {
-	f.addBootstrap(cmd)
 	addOutput(cmd, &f.output)
-}
-
-// addBootstrap declares only where to connect to.
-func (f *clientFlags) addBootstrap(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.bootstrap, "bootstrap-server", "b", "127.0.0.1:9092",
 		"brokers to connect to, host:port[,host:port...]")
 }
@@ -51,6 +46,15 @@ func parseOutput(output string) (asJSON bool, err error) {
 		err = usageError{fmt.Errorf("--output %q: must be text or json", output)}
 	}
 	return output == "json", err
+}
+
+// open reads --output and connects: how every command that talks to a cluster begins.
+func (f *clientFlags) open(ctx context.Context) (client *kgo.Client, asJSON bool, err error) {
+	if asJSON, err = f.json(); err != nil {
+		return nil, asJSON, err
+	}
+	client, err = f.connect(ctx)
+	return client, asJSON, err
 }
 
 // connect makes a client and checks that a broker answers.
@@ -96,21 +100,24 @@ func explain(topic string, err error, message string) error {
 	}
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf(`topic %s does not exist; "spate topic list" shows those that do`, topic)
+		return sentence(err, `topic %s does not exist; "spate topic list" shows those that do`, topic)
 	case errors.Is(err, kerr.TopicAlreadyExists):
-		return fmt.Errorf("topic %s exists already; --if-not-exists makes that no error", topic)
+		return sentence(err, "topic %s exists already; --if-not-exists makes that no error", topic)
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("topic %s: a batch is larger than max.message.bytes; send smaller records or raise it", topic)
+		return sentence(
+			err,
+			"topic %s: a batch is larger than max.message.bytes; send smaller records or raise it",
+			topic,
+		)
 	case errors.Is(err, kerr.NotEnoughReplicas), errors.Is(err, kerr.NotEnoughReplicasAfterAppend):
-		return fmt.Errorf("topic %s: fewer replicas are in sync than its min.insync.replicas asks for", topic)
+		return sentence(err, "topic %s: fewer replicas are in sync than its min.insync.replicas asks for", topic)
 	case errors.Is(err, kerr.KafkaStorageError):
-		return fmt.Errorf("topic %s: the broker cannot use its log: full disk, failing disk or damage; see what "+
-			"it logs",
-			topic)
+		return sentence(err, "topic %s: the broker cannot use its log: full disk, failing disk or damage; see what "+
+			"it logs", topic)
 	}
 	var protocol *kerr.Error
 	if message != "" && errors.As(err, &protocol) {
-		return fmt.Errorf("topic %s: %s: %s", topic, protocol.Message, message)
+		return sentence(err, "topic %s: %s: %s", topic, protocol.Message, message)
 	}
 	return fmt.Errorf("topic %s: %w", topic, err)
 }

@@ -31,7 +31,7 @@ func TestTopics(t *testing.T) {
 	check(at("topic", "create", "orders", "other", "--if-not-exists"), 0,
 		"topic orders exists already\ncreated topic other with 1 partition\n", "")
 	check(at("topic", "create", "bad", "-c", "retension.ms=1"), 1, "", "INVALID_CONFIG")
-	check(at("topic", "create", "bad", "-c", "cleanup.policy=compact"), 1, "", "Compaction is not served yet")
+	check(at("topic", "create", "bad", "-c", "cleanup.policy=burn"), 1, "", "INVALID_CONFIG")
 	check(at("topic", "create", "bad", "-r", "3"), 1, "", "INVALID_REPLICATION_FACTOR")
 	check(at("topic", "create", "a/b"), 1, "", "INVALID_TOPIC_EXCEPTION")
 	check(at("topic", "list"), 0, "TOPIC   PARTITIONS  REPLICAS  ID\norders  3           1         ", "")

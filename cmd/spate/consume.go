@@ -66,11 +66,23 @@ the group's committed offsets are, and commits what it has printed or filtered o
 	flags.add(cmd)
 	f := cmd.Flags()
 	f.Int32SliceVarP(&flags.partitions, "partitions", "p", nil, "partitions to read, by commas; none: all")
-	f.StringVarP(&flags.from, "from", "f", "earliest", "where to begin: earliest, latest, an offset, -N for N records "+
-		"before the end,\na time (2006-01-02T15:04:05Z, 2006-01-02, @milliseconds) or how long ago (2h, 7d);\n"+
-		"or by partition, 0:100,1:200, which reads only these;\nwith --group only where the group has no "+
-		"committed offset")
-	f.StringVarP(&flags.to, "to", "t", "", "where to stop, in the same words; the record there is not printed any more")
+	f.StringVarP(
+		&flags.from,
+		"from",
+		"f",
+		"earliest",
+		"where to begin: earliest, latest, an offset, -N for N records "+
+			"before the end,\na time (2006-01-02T15:04:05Z, 2006-01-02, @milliseconds) or how long ago (2h, 7d);\n"+
+			"or by partition, 0:100,1:200, which reads only these;\nwith --group only where the group has no "+
+			"committed offset",
+	)
+	f.StringVarP(
+		&flags.to,
+		"to",
+		"t",
+		"",
+		"where to stop, in the same words; the record there is not printed any more",
+	)
 	f.BoolVarP(&flags.toEnd, "to-end", "e", false, "stop at the end as it is now, instead of waiting for more")
 	f.Int64VarP(&flags.count, "count", "c", 0, "stop after so many printed records; 0: do not")
 	f.BoolVar(&flags.committed, "read-committed", false, "leave out what open and aborted transactions wrote")
@@ -176,7 +188,8 @@ type reading struct {
 	spans map[kafka.TopicPartition]*span // what is read; in a group, what is assigned at the moment
 	left  bool                           // the member is on its way out of the group
 	// failing is set while commits fail, and away while no broker answers a run with an end, so that it is said once.
-	failing, away bool
+	// fallen is set from when the member has fallen out of its group until it has joined again.
+	failing, away, fallen bool
 }
 
 // span is what is read of one partition.

@@ -138,7 +138,7 @@ func (r *reading) asMember(ctx context.Context) error {
 		// What is printed is marked, and only what is marked is committed. A rebalance waits until it is.
 		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(commitEvery), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(r.assigned), kgo.OnPartitionsRevoked(r.revoked), kgo.OnPartitionsLost(r.lost),
-		kgo.AutoCommitCallback(r.autoCommitted),
+		kgo.AutoCommitCallback(r.autoCommitted), kgo.WithHooks(memberHook{r}),
 	)
 	if g.protocol == "consumer" {
 		options = append(options, kgo.ServerSideBalancer())
@@ -254,6 +254,7 @@ func (r *reading) assigned(_ context.Context, _ *kgo.Client, partitions map[stri
 			}
 		}
 	}
+	r.fallen = false
 	if len(partitions) > 0 || !r.flags.group.joined {
 		r.say("assigned: %s", cmp.Or(assignedText(partitions), "no partition yet"))
 	}
@@ -272,6 +273,34 @@ func (r *reading) revoked(ctx context.Context, client *kgo.Client, partitions ma
 		)
 	}
 	r.drop("given back", partitions)
+}
+
+// memberHook tells why a member falls out of its group.
+type memberHook struct{ r *reading }
+
+// OnGroupManageError is called when the member has to join again, and each time that this fails.
+func (h memberHook) OnGroupManageError(err error) {
+	h.r.mu.Lock()
+	defer h.r.mu.Unlock()
+	if h.r.left || h.r.fallen {
+		return
+	}
+	h.r.fallen = true
+	h.r.say("out of group %s: %s; trying to join again (Ctrl-C ends)", h.r.flags.group.name, whyFallen(err))
+}
+
+// whyFallen says in words why a member fell out of its group.
+func whyFallen(err error) string {
+	var protocol *kerr.Error
+	switch {
+	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedMemberEpoch):
+		return "the group took it for dead, as no heartbeat came in time"
+	case errors.Is(err, kerr.FencedInstanceID):
+		return "another member has its instance id"
+	case errors.As(err, &protocol):
+		return "its coordinator says " + protocol.Message
+	}
+	return "its coordinator does not answer (" + err.Error() + ")"
 }
 
 // lost forgets partitions that the member has no longer, without having been asked.

@@ -44,16 +44,17 @@ func explainGroup(group string, err error) error {
 	}
 	switch {
 	case errors.Is(err, kerr.GroupIDNotFound):
-		return fmt.Errorf(`group %s %w; "spate group list" shows those that do`, group, errNoGroup)
+		return sentence(errors.Join(errNoGroup, err), `group %s %v; "spate group list" shows those that do`, group,
+			errNoGroup)
 	case errors.Is(err, kerr.NonEmptyGroup), errors.Is(err, kerr.UnknownMemberID):
-		return fmt.Errorf(`group %s has members, which must be stopped first; "spate group members %s" shows them`,
+		return sentence(err, `group %s has members, which must be stopped first; "spate group members %s" shows them`,
 			group, group)
 	case errors.Is(err, kerr.GroupSubscribedToTopic):
-		return fmt.Errorf("group %s has members that are subscribed to this topic; stop them first", group)
+		return sentence(err, "group %s has members that are subscribed to this topic; stop them first", group)
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		return fmt.Errorf("group %s: not allowed: an ACL for this group is missing", group)
+		return sentence(err, "group %s: not allowed: an ACL for this group is missing", group)
 	case errors.Is(err, kerr.InvalidGroupID):
-		return fmt.Errorf("group %q: that is not a valid group id", group)
+		return sentence(err, "group %q: that is not a valid group id", group)
 	case errors.Is(err, kerr.CoordinatorNotAvailable), errors.Is(err, kerr.CoordinatorLoadInProgress),
 		errors.Is(err, kerr.NotCoordinator):
 		return fmt.Errorf("group %s: its coordinator is not ready (%w); try again in a moment", group, err)
@@ -184,15 +185,15 @@ func listGroups(ctx context.Context, client *kgo.Client, states, types []string)
 	return groups, errors.Join(failed...)
 }
 
-// parseTopics reads topics and partitions of a --topic flag: orders, or orders:0,2. A topic without partitions has a
-// nil list, and means all.
-func parseTopics(flags []string) (map[string][]int32, error) {
-	topics := make(map[string][]int32, len(flags))
-	for _, text := range flags {
+// parseTopics reads topics and partitions of a flag, or of arguments where it is empty: orders, or orders:0,2. A topic
+// without partitions has a nil list, and means all.
+func parseTopics(flag string, texts []string) (map[string][]int32, error) {
+	topics := make(map[string][]int32, len(texts))
+	for _, text := range texts {
 		name, list, some := strings.Cut(text, ":")
 		if _, twice := topics[name]; name == "" || twice {
 			return nil, usageError{
-				fmt.Errorf("--topic %q: must be a topic or topic:partition,partition, each topic once",
+				fmt.Errorf("%s%q: must be a topic or topic:partition,partition, each topic once", flag,
 					text),
 			}
 		}
@@ -203,7 +204,7 @@ func parseTopics(flags []string) (map[string][]int32, error) {
 		for _, number := range strings.Split(list, ",") {
 			p, err := strconv.ParseInt(number, 10, 32)
 			if err != nil || p < 0 {
-				return nil, usageError{fmt.Errorf("--topic %q: %q is not a partition; write topic:0,1", text, number)}
+				return nil, usageError{fmt.Errorf("%s%q: %q is not a partition; write topic:0,1", flag, text, number)}
 			}
 			topics[name] = append(topics[name], int32(p))
 		}
@@ -279,7 +280,7 @@ func newGroupDeleteOffsets() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			topics, err := parseTopics(topicFlags)
+			topics, err := parseTopics("--topic ", topicFlags)
 			if err != nil {
 				return err
 			}

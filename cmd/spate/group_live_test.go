@@ -258,8 +258,23 @@ func checkActive(t *testing.T, bootstrap, topic, group, protocol string) {
 	r = at("group", "describe", group, "--state", "-o", "json")
 	var views []groupView
 	if err := json.Unmarshal([]byte(r.out), &views); err != nil || len(views) != 1 || views[0].State != "Empty" ||
-		views[0].Type != protocol || views[0].Lag != 0 || *views[0].LagSeconds != 0 || len(views[0].Reasons) == 0 {
+		views[0].Type != protocol || views[0].Lag != 0 || *views[0].LagSeconds != 0 || len(views[0].Reasons) > 0 {
 		t.Errorf("%v\n%s%s", err, r.out, r.err)
+	}
+}
+
+// TestMemberWithoutBroker: a member whose broker goes away says why it has no partitions any more, once, and ends when
+// it is told to.
+func TestMemberWithoutBroker(t *testing.T) {
+	b, _ := startBroker(t, groupSettings)
+	must(t, "1\n", "produce", "orders", "-q", "-b", b.Bootstrap)
+	member := startBeside(t, "consume", "orders", "--group", "g", "-b", b.Bootstrap)
+	member.said(t, "assigned: orders:0")
+	b.Kill()
+	member.said(t, "out of group g: its coordinator does not answer (")
+	member.interrupt(t)
+	if said := strings.Count(member.err.String(), "out of group"); said != 1 {
+		t.Errorf("said %d times:\n%s", said, member.err.String())
 	}
 }
 

@@ -33,7 +33,7 @@ func (g *groupView) stateReasons() []string {
 		if g.Lag > 0 {
 			return []string{"no members: nobody consumes this group's records; start a consumer with this group id"}
 		}
-		return []string{"no members"}
+		return nil
 	case "PreparingRebalance":
 		return []string{
 			"rebalancing: it waits for its members to join again; one that does not poll holds this up until " +

@@ -188,7 +188,7 @@ func (f *resetFlags) run(cmd *cobra.Command, group string) error {
 
 // scope is which partitions are meant: none named by --all-topics, a nil list for all of a topic.
 func (f *resetFlags) scope(target resetTarget) (map[string][]int32, error) {
-	topics, err := parseTopics(f.topics)
+	topics, err := parseTopics("--topic ", f.topics)
 	if err != nil {
 		return nil, err
 	}

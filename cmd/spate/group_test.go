@@ -68,7 +68,7 @@ func TestParseTopics(t *testing.T) {
 		{[]string{"a:-1"}, nil, `--topic "a:-1": "-1" is not a partition; write topic:0,1`},
 		{[]string{"a:1,x"}, nil, `--topic "a:1,x": "x" is not a partition; write topic:0,1`},
 	} {
-		got, err := parseTopics(c.flags)
+		got, err := parseTopics("--topic ", c.flags)
 		if fmt.Sprint(err) != c.err && (err != nil || c.err != "") || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: got %v, %v", c.flags, got, err)
 		}
@@ -320,9 +320,8 @@ func TestGroupFlags(t *testing.T) {
 		"reset-offsets g --to-offset -1 -t a": "--to-offset -1: an offset is not negative",
 		"reset-offsets g --to-latest": "say which offsets: --topic orders, --topic " +
 			"orders:0,1 or --all-topics",
-		"reset-offsets g -t a --from-file /none":            "open /none: no such file or directory",
-		"reset-offsets g -t a --all-topics --to-latest":     "--topic and --all-topics exclude each other",
-		"reset-offsets g --export -o json --to-latest -t a": "--export prints CSV: leave --output out",
+		"reset-offsets g -t a --from-file /none":        "open /none: no such file or directory",
+		"reset-offsets g -t a --all-topics --to-latest": "--topic and --all-topics exclude each other",
 		"reset-offsets g -t a --to-latest --by-duration 1week": "--to-latest and --by-duration exclude each " +
 			"other: one of --" + strings.Join(targetFlags, ", --"),
 		"reset-offsets g -t a": "say where to: one of " +
@@ -333,7 +332,11 @@ func TestGroupFlags(t *testing.T) {
 			t.Errorf("%s: status %d, %s", args, r.code, r.err)
 		}
 	}
-	r := spate(t, "orders,0,x\n", "group", "reset-offsets", "g", "--from-file", "-")
+	r := spate(t, "", "group", "reset-offsets", "g", "--export", "-o", "json", "--to-latest", "-t", "a")
+	if r.code != 2 || r.err != `{"error":"--export prints CSV: leave --output out"}`+"\n" {
+		t.Errorf("CSV and JSON: status %d, %s", r.code, r.err)
+	}
+	r = spate(t, "orders,0,x\n", "group", "reset-offsets", "g", "--from-file", "-")
 	if r.code != 2 || r.err != "spate: -: line 1: \"x\" is not an offset\n" {
 		t.Errorf("a bad file: status %d, %s", r.code, r.err)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -48,17 +47,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	text := err.Error()
-	if !started { // cobra sets "Did you mean this?" on lines of its own
-		text = strings.Join(strings.Fields(text), " ")
-	}
-	for line := range strings.Lines(text) { // several topics can fail, each on a line
-		fmt.Fprintf(stderr, "spate: %s\n", strings.TrimSuffix(line, "\n"))
-	}
+	printError(stderr, err, wantsJSON(cmd, args))
 	if _, usage := err.(usageError); usage || !started {
 		return exitUsage
 	}
@@ -78,33 +71,40 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
   spate consume orders         prints records
   spate group describe billing shows how far a consumer group is, and why if it is stuck
   spate verify data            checks every file of a data directory`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			*started = true
+			if status := cmd.ErrOrStderr(); wantsJSON(cmd, nil) && !isTerminal(status) {
+				cmd.SetErr(&noteWriter{out: status})
+			}
+		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf(`%w; "%s --help" lists the flags`, err, cmd.CommandPath())
-	})
-	root.AddCommand(newBroker(began), newTopic(), newGroup(), newTxn(), newProduce(), newConsume(),
+	root.SetFlagErrorFunc(explainFlag)
+	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newTxn(), newProduce(),
+		newConsume(),
 		newDump(), newVerify(), newAdopt(), newVersion())
 	explainArguments(root)
 	return root
 }
 
-// explainArguments makes the commands below one say how they are used when their arguments are wrong.
+// explainArguments makes a command with commands below it, and these, say how they are used when their arguments are
+// wrong. Left alone, cobra prints the help for a wrong subcommand, and calls that a success.
 func explainArguments(parent *cobra.Command) {
+	parent.DisableFlagsInUseLine = true
+	parent.SuggestionsMinimumDistance = 2
+	parent.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return nil
+	}
+	if parent.RunE == nil { // one may do something by itself
+		parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	for _, cmd := range parent.Commands() {
-		if cmd.HasSubCommands() { // left alone, cobra prints the help for a wrong subcommand, and calls that a success
-			cmd.DisableFlagsInUseLine = true
-			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if len(args) > 0 {
-					return fmt.Errorf(`unknown command %q for %q; "%s --help" lists the commands`, args[0],
-						cmd.CommandPath(), cmd.CommandPath())
-				}
-				return nil
-			}
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		if cmd.HasSubCommands() {
 			explainArguments(cmd)
 			continue
 		}

@@ -10,10 +10,18 @@ import (
 type outcome struct {
 	Topic      string `json:"topic,omitempty"`
 	Group      string `json:"group,omitempty"`
+	Kind       string `json:"kind,omitempty"` // of what has configs
+	Name       string `json:"name,omitempty"` // of what has configs
+	Config     string `json:"config,omitempty"`
+	Feature    string `json:"feature,omitempty"`
+	Level      *int16 `json:"level,omitempty"` // of a feature
+	Dir        string `json:"dir,omitempty"`
+	Broker     *int32 `json:"broker,omitempty"`
 	Partition  *int32 `json:"partition,omitempty"`  // of an offset
 	Partitions *int32 `json:"partitions,omitempty"` // of a topic that was created
 	Done       bool   `json:"done"`                 // false too where there was nothing to do
 	Error      string `json:"error,omitempty"`
+	Code       string `json:"code,omitempty"` // the protocol's name of the error
 
 	text string // a line for people; empty where it failed
 	err  error
@@ -22,7 +30,7 @@ type outcome struct {
 // ended makes an outcome whole: as a line for people, or as an error.
 func (o outcome) ended(done bool, err error, format string, args ...any) outcome {
 	if err != nil {
-		o.err, o.Error = err, err.Error()
+		o.err, o.Error, o.Code = err, err.Error(), protocolName(err)
 		return o
 	}
 	o.Done, o.text = done, fmt.Sprintf(format, args...)
@@ -36,7 +44,7 @@ func report(out io.Writer, outcomes []outcome, asJSON bool) error {
 		if o.err != nil {
 			failed = append(failed, o.err)
 		} else if !asJSON {
-			fmt.Fprintln(out, o.text)
+			fmt.Fprintln(out, escaped(o.text))
 		}
 	}
 	if asJSON {

@@ -43,18 +43,20 @@ func newProduce() *cobra.Command {
   printf 'a:NULL\n' | spate produce orders --key-separator : --null NULL      a tombstone for key a`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.produce(cmd.Context(), args[0], args[1:], cmd.InOrStdin(), cmd.ErrOrStderr())
+			return flags.produce(cmd, args[0], args[1:])
 		},
 	}
-	flags.addBootstrap(cmd)
+	flags.add(cmd)
 	cmd.Flags().StringVarP(&flags.keySeparator, "key-separator", "k", "",
 		`what separates key and value in a line, such as : or \t`)
 	cmd.Flags().StringVar(&flags.null, "null", "", "a key or value of this text is sent as null")
-	cmd.Flags().StringArrayVarP(&flags.headers, "header", "H", nil, "header of each record, key=value; may be repeated")
+	cmd.Flags().
+		StringArrayVarP(&flags.headers, "header", "H", nil, "header of each record, key=value; may be repeated")
 	cmd.Flags().Int32VarP(&flags.partition, "partition", "p", -1, "partition to send to; -1: by key, else spread")
 	cmd.Flags().StringVarP(&flags.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	cmd.Flags().StringVarP(&flags.acks, "acks", "a", "all", "what to wait for: all, 1 or 0")
-	cmd.Flags().DurationVar(&flags.linger, "linger", 5*time.Millisecond, "how long to wait for more lines for a batch")
+	cmd.Flags().
+		DurationVar(&flags.linger, "linger", 5*time.Millisecond, "how long to wait for more lines for a batch")
 	cmd.Flags().DurationVar(&flags.timeout, "timeout", 30*time.Second,
 		"give up on a record that is not acknowledged so long")
 	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print no progress and no summary")
@@ -62,9 +64,12 @@ func newProduce() *cobra.Command {
 }
 
 // produce sends every line and waits for the answers. It ends at the first record that could not be sent.
-func (f *produceFlags) produce(ctx context.Context, topic string, files []string, stdin io.Reader,
-	status io.Writer,
-) error {
+func (f *produceFlags) produce(cmd *cobra.Command, topic string, files []string) error {
+	ctx, stdin, status := cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr()
+	asJSON, err := f.json()
+	if err != nil {
+		return err
+	}
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
@@ -103,12 +108,25 @@ func (f *produceFlags) produce(ctx context.Context, topic string, files []string
 	})
 	stop()
 	if err != nil {
-		return fmt.Errorf("%s acknowledged, then %w", plural(s.meter.records.Load(), "record"), err)
+		err = fmt.Errorf("%s acknowledged, then %w", plural(s.meter.records.Load(), "record"), err)
 	}
-	if !f.quiet {
+	switch {
+	case f.quiet:
+	case asJSON:
+		sent := sentRecords{topic, s.meter.records.Load(), s.meter.bytes.Load(), time.Since(s.meter.began).Seconds()}
+		err = errors.Join(printJSON(cmd.OutOrStdout(), sent), err)
+	case err == nil:
 		fmt.Fprintf(status, "produced %s to %s\n", s.meter.summary(), topic)
 	}
-	return nil
+	return err
+}
+
+// sentRecords is what produce did, also where it ended with an error.
+type sentRecords struct {
+	Topic   string  `json:"topic"`
+	Records int64   `json:"records"` // acknowledged
+	Bytes   int64   `json:"bytes"`   // of their keys and values
+	Seconds float64 `json:"seconds"`
 }
 
 // readable says why a file cannot be read; "-" is standard input.

@@ -62,7 +62,7 @@ func (f *hangingFlags) find(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	topics, err := parseTopics(f.topics)
+	topics, err := parseTopics("--topic ", f.topics)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"spate/coordinator"
@@ -162,9 +163,10 @@ func (s *Shard) follow(out *coordinator.Outcome, now time.Time, cmd NewImage) {
 	}
 }
 
-// configure lets the consumer groups know that their configs have changed.
+// configure lets the consumer groups know that their configs have changed, their own or the defaults of the broker.
 func (s *Shard) configure(delta *image.Delta) {
-	if delta == nil {
+	isBroker := func(r image.Resource) bool { return r.Type == image.ResourceBroker }
+	if delta == nil || slices.ContainsFunc(delta.ConfigsChanged, isBroker) {
 		for id, g := range s.consumer {
 			g.Configure(s.settings(id).Consumer)
 		}

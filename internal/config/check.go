@@ -25,11 +25,18 @@ func (c *Config) checkTogether() error {
 	if _, err := parsePerIP(c.String("max.connections.per.ip.overrides")); err != nil {
 		return err
 	}
+	if memory := c.Int64("log.cleaner.dedupe.buffer.size"); memory/c.Int64("log.cleaner.threads") <= cleanerBytesMin {
+		return &Error{"log.cleaner.dedupe.buffer.size", strconv.FormatInt(memory, 10),
+			"log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread"}
+	}
 	if err := c.checkGroups(); err != nil {
 		return err
 	}
 	return c.checkQuorum()
 }
+
+// cleanerBytesMin is the memory that a thread of the cleaner has to have more of, as in Kafka.
+const cleanerBytesMin = 1 << 20
 
 // unifyIDs makes node.id and broker.id the same, whichever is set.
 func (c *Config) unifyIDs() error {

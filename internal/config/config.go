@@ -11,23 +11,28 @@ type Source int8
 
 // The sources that exist here.
 const (
-	DynamicTopic Source = 1 // set on the topic
-	StaticBroker Source = 4 // set in the file, the environment or by --set
-	Default      Source = 5 // not set
-	DynamicGroup Source = 8 // set on the group
+	DynamicTopic   Source = 1 // set on the topic
+	DynamicBroker  Source = 2 // set on this broker at run time
+	DynamicCluster Source = 3 // set for all brokers at run time
+	StaticBroker   Source = 4 // set in the file, the environment or by --set
+	Default        Source = 5 // not set
+	ClientMetrics  Source = 7 // set on the subscription of client metrics
+	DynamicGroup   Source = 8 // set on the group
 )
 
 // Config is one resolved and checked configuration. It never changes.
 type Config struct {
 	settings  map[string]setting // by name: every broker key of the table
 	listeners []Listener
+	base      *Config // as it was started; nil where this is it
+	dynamic   Dynamic // what With has put over base
 }
 
 // setting is the state of one key.
 type setting struct {
 	text  string // as it was written, trimmed
 	value any    // parsed; nil for null
-	set   bool   // by a source, not by default
+	set   bool   // by a source or at run time, not by default
 }
 
 // Bool is the value of a boolean key.
@@ -38,6 +43,9 @@ func (c *Config) Int(name string) int { return int(valueOf[int64](c, name)) }
 
 // Int64 is the value of an int, short or long key.
 func (c *Config) Int64(name string) int64 { return valueOf[int64](c, name) }
+
+// Float is the value of a key of type Double.
+func (c *Config) Float(name string) float64 { return valueOf[float64](c, name) }
 
 // String is the value of a string or class key, empty for null.
 func (c *Config) String(name string) string { return valueOf[string](c, name) }

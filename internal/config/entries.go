@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Entry is one key as DescribeConfigs answers it.
 type Entry struct {
@@ -21,15 +24,56 @@ type Synonym struct {
 	Source Source
 }
 
-// Entries is every broker key in the order of the table.
+// Entries is every broker key in the order of the table, and then what was set at run time under names that nobody
+// knows: their values are not told, as they may be secrets of a plugin.
 func (c *Config) Entries() []Entry {
 	var entries []Entry
 	for i := range Keys {
-		if k := &Keys[i]; k.Scope == BrokerScope {
-			e := k.entry(c.settings[k.Name].value, c.synonyms(k.Name))
-			e.ReadOnly = !k.Dynamic
-			entries = append(entries, e)
+		k := &Keys[i]
+		if k.Scope != BrokerScope || k.AtRunTime && !c.settings[k.Name].set {
+			continue
 		}
+		e := k.entry(c.settings[k.Name].value, c.synonyms(k.Name))
+		e.ReadOnly = !k.Dynamic
+		entries = append(entries, e)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.dynamicNames())) {
+		if Lookup(BrokerScope, name) == nil {
+			entries = append(entries, secret(name, c.synonyms(name)))
+		}
+	}
+	return entries
+}
+
+// secret is the row of a key that is not in the table.
+func secret(name string, synonyms []Synonym) Entry {
+	return Entry{Name: name, Source: synonyms[0].Source, ReadOnly: true, Sensitive: true, Synonyms: synonyms}
+}
+
+// dynamicNames is all that was set at run time.
+func (c *Config) dynamicNames() map[string]bool {
+	names := map[string]bool{}
+	for _, layer := range []map[string]string{c.dynamic.Cluster, c.dynamic.Broker} {
+		for name := range layer {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// ClusterEntries is what was set at run time for all brokers, by name.
+func (c *Config) ClusterEntries() []Entry {
+	var entries []Entry
+	for _, name := range slices.Sorted(maps.Keys(c.dynamic.Cluster)) {
+		text := c.dynamic.Cluster[name]
+		synonyms := []Synonym{{name, &text, DynamicCluster}}
+		k := Lookup(BrokerScope, name)
+		if k == nil {
+			entries = append(entries, secret(name, synonyms))
+			continue
+		}
+		entries = append(entries, Entry{Name: name, Value: &text, Source: DynamicCluster, ReadOnly: !k.Dynamic,
+			Type: k.Type, Synonyms: synonyms, Doc: k.Doc})
 	}
 	return entries
 }
@@ -89,23 +133,40 @@ var families = [][]string{
 	{"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
 }
 
-// synonyms lists the sources of a broker key. As in Kafka, those of stronger relatives are left out, so that the list
-// begins with the key itself; a key without a value of its own has none, even where a relative gives its value.
-func (c *Config) synonyms(name string) []Synonym {
-	names := []string{name}
+// relatives is the family of a key, or the key alone.
+func relatives(name string) []string {
 	for _, family := range families {
-		if slices.Contains(family, name) {
-			names = family
+		if slices.Contains(family, name) && name != "log.flush.scheduler.interval.ms" { // which stands alone
+			return family
 		}
 	}
+	return []string{name}
+}
+
+// synonyms lists the sources of a broker key: source by source, and the key's relatives within each. As in Kafka, those
+// of stronger relatives are left out, so that the list begins with the key itself; a key without a value of its own has
+// none, even where a relative gives its value.
+func (c *Config) synonyms(name string) []Synonym {
 	var found []Synonym
+	names := relatives(name)
+	dynamic := func(layer map[string]string, source Source) {
+		for _, n := range names {
+			if text, ok := layer[n]; ok {
+				found = append(found, Synonym{n, &text, source})
+			}
+		}
+	}
+	dynamic(c.dynamic.Broker, DynamicBroker)
+	dynamic(c.dynamic.Cluster, DynamicCluster)
+	static := c.static().settings
 	for _, n := range names {
-		k, s := Lookup(BrokerScope, n), c.settings[n]
-		if s.set {
+		if s := static[n]; s.set {
 			text := format(s.value)
 			found = append(found, Synonym{n, &text, StaticBroker})
 		}
-		if !k.Unset {
+	}
+	for _, n := range names {
+		if k := Lookup(BrokerScope, n); k != nil && !k.Unset && !k.AtRunTime {
 			text := k.Default
 			found = append(found, Synonym{n, &text, Default})
 		}

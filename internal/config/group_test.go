@@ -66,7 +66,7 @@ func TestOffsetsTopicConfigs(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
-	if err := ValidateInternalTopic(got); err != nil {
+	if err := ValidateTopic(got); err != nil {
 		t.Error(err)
 	}
 }

@@ -22,7 +22,6 @@ var laterKeys = []string{
 	"delegation.token.max.lifetime.ms", "delegation.token.secret.key",
 	"delete.records.purgatory.purge.interval.requests", "early.start.listeners",
 	"fetch.purgatory.purge.interval.requests", "follower.fetch.last.tiered.offset.enable",
-	"follower.replication.throttled.rate",
 	"group.coordinator.append.linger.ms", "group.coordinator.background.threads",
 	"group.coordinator.cached.buffer.max.bytes",
 	"group.coordinator.threads",
@@ -46,11 +45,7 @@ var laterKeys = []string{
 	"initial.broker.registration.timeout.ms", "internal.metadata.delete.delay.millis",
 	"internal.metadata.log.segment.bytes", "internal.metadata.max.batch.size.in.bytes",
 	"kafka.metrics.polling.interval.secs", "kafka.metrics.reporters",
-	"leader.imbalance.check.interval.seconds", "leader.replication.throttled.rate", "log.cleaner.backoff.ms",
-	"log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms", "log.cleaner.enable",
-	"log.cleaner.io.buffer.load.factor", "log.cleaner.io.buffer.size", "log.cleaner.io.max.bytes.per.second",
-	"log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio",
-	"log.cleaner.min.compaction.lag.ms", "log.cleaner.threads", "log.dir.failure.timeout.ms",
+	"leader.imbalance.check.interval.seconds", "log.dir.failure.timeout.ms",
 	"log.initial.task.delay.ms", "log.local.retention.bytes", "log.local.retention.ms",
 	"max.connection.creation.rate", "max.request.partition.size.limit",
 	"metadata.log.max.record.bytes.between.snapshots", "metadata.log.max.snapshot.interval.ms",
@@ -127,9 +122,9 @@ var laterKeys = []string{
 // laterTopicKeys are the topic keys of Kafka 4.3.1 that this broker does not serve yet, sorted: a topic that asks for
 // one is refused, because it would not get what it asked for.
 var laterTopicKeys = []string{
-	"delete.retention.ms", "follower.replication.throttled.replicas", "leader.replication.throttled.replicas",
-	"local.retention.bytes", "local.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio",
-	"min.compaction.lag.ms", "remote.log.copy.disable", "remote.log.delete.on.disable",
+	"follower.replication.throttled.replicas", "leader.replication.throttled.replicas",
+	"local.retention.bytes", "local.retention.ms",
+	"remote.log.copy.disable", "remote.log.delete.on.disable",
 	"remote.storage.enable", "unclean.leader.election.enable",
 }
 

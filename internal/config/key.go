@@ -61,8 +61,10 @@ type Key struct {
 	Valid    Valid    // what values are allowed beyond the type; nil: every value of the type
 	Scope    Scope    // on which kind of resource it is set
 	Synonyms []string // topic and group keys: the broker keys that give the default, the strongest first
-	Dynamic  bool     // Kafka lets it change at run time: DescribeConfigs does not call it read-only
-	Doc      string   // one sentence
+	Dynamic  bool     // it changes at run time: DescribeConfigs does not call it read-only
+	// AtRunTime says that it is set at run time alone: it is no key of the file, and described only where it is set.
+	AtRunTime bool
+	Doc       string // one sentence
 }
 
 // Valid is a rule on one value. Refuse is given the parsed value (bool, int64, float64, string or []string) and says,
@@ -211,22 +213,6 @@ func (codecs) Refuse(value any) string {
 
 // String implements Valid.
 func (codecs) String() string { return "0 to 4" }
-
-// cleanupPolicies allows delete and the empty list. Compaction is not served: keeping everything under that name would
-// break the consumers that count on it.
-type cleanupPolicies struct{}
-
-// Refuse implements Valid.
-func (cleanupPolicies) Refuse(value any) string {
-	reason := oneOf{"compact", "delete"}.Refuse(value)
-	if reason == "" && slices.Contains(value.([]string), "compact") {
-		reason = "Compaction is not served yet; use delete, or leave it empty to keep everything"
-	}
-	return reason
-}
-
-// String implements Valid.
-func (cleanupPolicies) String() string { return "delete, or empty" }
 
 // hostPort allows host:port, or nothing.
 type hostPort struct{}

@@ -147,6 +147,10 @@ func (c *Config) assign(pairs []assignment) ([]Warning, error) {
 			continue
 		}
 		k := Lookup(BrokerScope, pair.key)
+		if k != nil && k.AtRunTime {
+			warnings = append(warnings, Warning{pair.key, "set at run time alone, as in Kafka; ignored"})
+			continue
+		}
 		if k == nil {
 			warnings = append(warnings, Warning{pair.key, unknownKey(pair.key)})
 			continue
@@ -160,12 +164,20 @@ func (c *Config) assign(pairs []assignment) ([]Warning, error) {
 	return warnings, nil
 }
 
-// Lookup is the row of a key, or nil.
-func Lookup(scope Scope, name string) *Key {
-	for i := range Keys {
-		if k := &Keys[i]; k.Scope == scope && k.Name == name {
-			return k
-		}
-	}
-	return nil
+// keyName is what tells the rows of the table apart.
+type keyName struct {
+	scope Scope
+	name  string
 }
+
+// byName finds a row without a search.
+var byName = func() map[keyName]*Key {
+	rows := make(map[keyName]*Key, len(Keys))
+	for i := range Keys {
+		rows[keyName{Keys[i].Scope, Keys[i].Name}] = &Keys[i]
+	}
+	return rows
+}()
+
+// Lookup is the row of a key, or nil.
+func Lookup(scope Scope, name string) *Key { return byName[keyName{scope, name}] }

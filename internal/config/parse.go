@@ -19,8 +19,20 @@ type Error struct {
 
 // Error is one line in the words of Kafka's ConfigException.
 func (e *Error) Error() string {
+	switch {
+	case e.Reason == emptyItem:
+		return fmt.Sprintf("Configuration '%s' values must not be empty.", e.Key)
+	case strings.HasPrefix(e.Reason, conflict):
+		return e.Reason
+	}
 	return fmt.Sprintf("Invalid value %s for configuration %s: %s", printable(e.Value), e.Key, e.Reason)
 }
+
+// emptyItem is the Reason of a list with an item of no characters, for which Kafka has words of its own.
+const emptyItem = "Values must not be empty"
+
+// conflict begins the Reason of a value that another one forbids: Kafka says no more than that.
+const conflict = "conflict "
 
 // printable is a value as it can stand in a line, whatever it holds.
 func printable(value string) string {
@@ -62,11 +74,15 @@ func parseType(t Type, text string) (value any, reason string) {
 	case Long:
 		value, err = strconv.ParseInt(text, 10, 64)
 	case Double:
-		value, err = strconv.ParseFloat(text, 64)
+		number, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+			return nil, "Not a number of type DOUBLE"
+		}
+		return number, ""
 	case List:
 		list := splitList(text)
 		if slices.Contains(list, "") {
-			return nil, "Values must not be empty"
+			return nil, emptyItem
 		}
 		return list, ""
 	default:
@@ -100,13 +116,34 @@ func format(value any) string {
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
+		return formatDouble(v)
 	case []string:
 		return strings.Join(v, ",")
 	case string:
 		return v
 	}
 	return ""
+}
+
+// formatDouble is the text of a number as Java prints it: plain from a thousandth to ten million, with an exponent
+// elsewhere, and always with a digit behind the point.
+func formatDouble(v float64) string {
+	if size := math.Abs(v); v == 0 || size >= 1e-3 && size < 1e7 {
+		text := strconv.FormatFloat(v, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return text
+	}
+	mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(v, 'E', -1, 64), "E")
+	if !strings.Contains(mantissa, ".") {
+		mantissa += ".0"
+	}
+	sign := ""
+	if exponent[0] == '-' {
+		sign = "-"
+	}
+	return mantissa + "E" + sign + strings.TrimLeft(exponent[1:], "0")
 }
 
 // Forever is what times of "no limit" become: the longest Duration, 292 years.

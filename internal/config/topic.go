@@ -3,8 +3,11 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"spate/internal/invariant"
 )
 
 // Topic is the settings of one topic: its own where it has them, else the broker's, else the defaults.
@@ -15,6 +18,10 @@ type Topic struct {
 	GzipLevel           int           // -1: the codec's default
 	LZ4Level            int           // 1 to 17
 	ZstdLevel           int           // -131072 to 22
+	DeleteRetention     time.Duration // of tombstones in a compacted topic
+	CompactionLagMin    time.Duration // no record younger than this is compacted
+	CompactionLagMax    time.Duration // an older one is compacted whatever the dirty ratio; Forever: no such limit
+	DirtyRatioMin       float64       // the share of a log that has to be new before it is compacted
 	FileDeleteDelay     time.Duration // between the renaming and the removal of a segment's files
 	FlushMessages       int64         // flush after so many records
 	FlushInterval       time.Duration // flush records of this age; Forever: no such limit
@@ -35,7 +42,7 @@ type Topic struct {
 
 // Topic resolves the settings of a topic with these overrides. The error names the key and what is allowed.
 func (c *Config) Topic(overrides map[string]string) (Topic, error) {
-	if err := ValidateInternalTopic(overrides); err != nil {
+	if err := ValidateTopic(overrides); err != nil {
 		return Topic{}, err
 	}
 	r := resolver{c, TopicScope, overrides}
@@ -47,6 +54,10 @@ func (c *Config) Topic(overrides map[string]string) (Topic, error) {
 		GzipLevel:           int(r.number("compression.gzip.level")),
 		LZ4Level:            int(r.number("compression.lz4.level")),
 		ZstdLevel:           int(r.number("compression.zstd.level")),
+		DeleteRetention:     milliseconds(r.number("delete.retention.ms")),
+		CompactionLagMin:    milliseconds(r.number("min.compaction.lag.ms")),
+		CompactionLagMax:    milliseconds(r.number("max.compaction.lag.ms")),
+		DirtyRatioMin:       r.value("min.cleanable.dirty.ratio").(float64),
 		FileDeleteDelay:     milliseconds(r.number("file.delete.delay.ms")),
 		FlushMessages:       r.number("flush.messages"),
 		FlushInterval:       milliseconds(r.number("flush.ms")),
@@ -69,16 +80,17 @@ func (c *Config) Topic(overrides map[string]string) (Topic, error) {
 
 // ValidateTopic checks the overrides that a topic is to have. The error names the key and what is allowed; of several
 // it is the first by name.
-func ValidateTopic(overrides map[string]string) error { return TopicScope.validate(overrides) }
-
-// ValidateInternalTopic is ValidateTopic for a topic that only the broker itself writes to: it may have the policy
-// compact, as its writer has keys in all of its records.
-func ValidateInternalTopic(overrides map[string]string) error {
-	if overrides["cleanup.policy"] == "compact" {
-		overrides = maps.Clone(overrides)
-		delete(overrides, "cleanup.policy")
+func ValidateTopic(overrides map[string]string) error {
+	if err := TopicScope.validate(overrides); err != nil {
+		return err
 	}
-	return ValidateTopic(overrides)
+	r := resolver{&Config{}, TopicScope, overrides}
+	if shortest, longest := r.number("min.compaction.lag.ms"), r.number("max.compaction.lag.ms"); shortest > longest {
+		return &Error{"max.compaction.lag.ms", strconv.FormatInt(longest, 10),
+			conflict + "topic config setting min.compaction.lag.ms (" + strconv.FormatInt(shortest, 10) +
+				") > max.compaction.lag.ms (" + strconv.FormatInt(longest, 10) + ")"}
+	}
+	return nil
 }
 
 // validate checks overrides by themselves: their names, and then each value.
@@ -97,13 +109,17 @@ func (s Scope) validate(overrides map[string]string) error {
 	return nil
 }
 
-// ListDefault gives the default of a key of the scope that holds a list, to which values can be added.
-func (s Scope) ListDefault(name string) (text string, isList bool) {
+// ListDefault gives the default of a key of the scope that holds a list, to which values can be added, and tells
+// whether there is a key of that name.
+func (s Scope) ListDefault(name string) (text string, isList, known bool) {
 	k := Lookup(s, name)
-	if k == nil || k.Type != List {
-		return "", false
+	switch {
+	case k == nil:
+		return "", false, s == BrokerScope && kafkaKnows(name)
+	case k.Type != List:
+		return "", false, true
 	}
-	return k.Default, true
+	return k.Default, true, true
 }
 
 // UnknownKeyError is a name that is no key of the configuration of a topic or a group.
@@ -169,3 +185,11 @@ func (r resolver) text(name string) string { return r.value(name).(string) }
 
 // list is the value of a list key.
 func (r resolver) list(name string) []string { return r.value(name).([]string) }
+
+// TopicDefaults is the settings of a topic that has none of its own. Two configurations in which they are equal are
+// equal for every topic.
+func (c *Config) TopicDefaults() Topic {
+	t, err := c.Topic(nil)
+	invariant.Check(err == nil, "no overrides cannot be wrong: %v", err)
+	return t
+}

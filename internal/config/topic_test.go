@@ -7,6 +7,7 @@ import (
 
 // defaultTopic is what a topic gets when nothing is configured.
 var defaultTopic = Topic{CleanupDelete: true, Compression: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3,
+	DeleteRetention: 24 * time.Hour, CompactionLagMax: Forever, DirtyRatioMin: 0.5,
 	FileDeleteDelay: time.Minute, FlushMessages: 1<<63 - 1, FlushInterval: Forever, IndexIntervalBytes: 4096,
 	MessageBytesMax: 1048588, TimestampAfterMax: time.Hour, TimestampBeforeMax: Forever, MinInSyncReplicas: 1,
 	RetentionBytes: -1, Retention: 168 * time.Hour, SegmentBytes: 1 << 30, SegmentIndexBytes: 10 << 20,
@@ -88,8 +89,12 @@ func TestTopicRefusals(t *testing.T) {
 			"String must be one of: CreateTime, LogAppendTime"},
 		{"cleanup.policy", "burn", invalid +
 			"burn for configuration cleanup.policy: String must be one of: compact, delete"},
-		{"cleanup.policy", "compact", invalid + "compact for configuration cleanup.policy: " +
-			"Compaction is not served yet; use delete, or leave it empty to keep everything"},
+		{"min.cleanable.dirty.ratio", "1.5",
+			invalid + "1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"},
+		{"min.cleanable.dirty.ratio", "NaN",
+			invalid + "NaN for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE"},
+		{"max.compaction.lag.ms", "0",
+			invalid + "0 for configuration max.compaction.lag.ms: Value must be at least 1"},
 		{"cleanup.policy", "a\nb", invalid +
 			`"a\nb" for configuration cleanup.policy: String must be one of: compact, delete`},
 		{"remote.storage.enable", "true", "Topic config remote.storage.enable is not served yet"},
@@ -102,22 +107,23 @@ func TestTopicRefusals(t *testing.T) {
 	}
 }
 
-// TestInternalTopics checks that compaction may be asked for where the broker itself writes, and only there, and that
-// the settings then follow it.
-func TestInternalTopics(t *testing.T) {
+// TestCompactedTopics checks that compaction may be asked for, and that the settings then follow it.
+func TestCompactedTopics(t *testing.T) {
 	for _, k := range []struct {
 		overrides map[string]string
 		want      string
 	}{
 		{map[string]string{"cleanup.policy": "compact", "segment.bytes": "104857600"}, ""},
 		{nil, ""},
-		{map[string]string{"cleanup.policy": "compact,delete"}, "Invalid value compact,delete for configuration " +
-			"cleanup.policy: Compaction is not served yet; use delete, or leave it empty to keep everything"},
+		{map[string]string{"cleanup.policy": "compact,delete"}, ""},
+		{map[string]string{"min.compaction.lag.ms": "6", "max.compaction.lag.ms": "5"},
+			"conflict topic config setting " +
+				"min.compaction.lag.ms (6) > max.compaction.lag.ms (5)"},
 		{map[string]string{"cleanup.policy": "compact", "segment.bytes": "1"},
 			"Invalid value 1 for configuration segment.bytes: Value must be at least 1048576"},
 	} {
 		got := ""
-		if err := ValidateInternalTopic(k.overrides); err != nil {
+		if err := ValidateTopic(k.overrides); err != nil {
 			got = err.Error()
 		}
 		if got != k.want {

@@ -47,7 +47,15 @@ const (
 	FlushTime       Name = "spate_flush_seconds"
 	SegmentsRolled  Name = "spate_segments_rolled_total"
 	SegmentsDeleted Name = "spate_segments_deleted_total"
+	CleanedBytes    Name = "spate_compaction_read_bytes_total"
+	ReclaimedBytes  Name = "spate_compaction_reclaimed_bytes_total"
+	Cleanings       Name = "spate_compactions_total"
+	CleanerLastRun  Name = "spate_compaction_last_run_timestamp_seconds"
+	DirtyRatioMax   Name = "spate_compaction_dirty_ratio_max"
+	Uncleanable     Name = "spate_partitions_uncleanable"
 	DiskFull        Name = "spate_disk_full_total"
+	FilesRefused    Name = "spate_segment_files_refused_total"
+	FilesOpen       Name = "spate_segment_files_open"
 	Corruptions     Name = "spate_corrupt_reads_total"
 	SlowOperations  Name = "spate_slow_disk_operations_total"
 	LogDirOffline   Name = "spate_log_dir_offline"
@@ -109,7 +117,16 @@ var Table = []Desc{
 	{FlushTime, Duration, "seconds", []string{"dir"},
 		"One round of the group commit: the flush of every log waited for."},
 	{SegmentsRolled, Count, "segments", []string{"dir"}, "Segments that were begun after a full one."},
-	{SegmentsDeleted, Count, "segments", []string{"dir"}, "Segments that retention deleted."},
+	{SegmentsDeleted, Count, "segments", []string{"dir"}, "Segments that retention deleted, or compaction replaced."},
+	{CleanedBytes, Count, "bytes", []string{"dir"}, "Bytes of segments that compaction has read to write them anew."},
+	{ReclaimedBytes, Count, "bytes", []string{"dir"}, "Bytes by which compaction made logs smaller."},
+	{Cleanings, Count, "logs", nil, "Logs that were compacted, each time counted."},
+	{CleanerLastRun, Level, "seconds", nil, "When the last compaction of a log ended, since 1970; 0: none yet."},
+	{DirtyRatioMax, Level, "", nil, "The share of new records in the compacted log that has the largest one."},
+	{Uncleanable, Level, "partitions", nil,
+		"Partitions that are not compacted any more, because their log is corrupt."},
+	{FilesRefused, Count, "files", []string{"dir"}, "Files that could not be opened since too many are open."},
+	{FilesOpen, Level, "files", nil, "Segments whose files are open, of all log directories."},
 	{DiskFull, Count, "writes", []string{"dir"}, "Writes for which the disk had no room."},
 	{Corruptions, Count, "reads", []string{"dir"}, "Reads that found bytes which are not what was written."},
 	{SlowOperations, Count, "operations", []string{"dir"}, "Appends and flushes that took longer than 50 ms."},

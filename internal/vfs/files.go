@@ -76,3 +76,15 @@ func writeDurably(fs FS, name string, data []byte) error {
 func DiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+// ErrMappings says that the process may have no more mappings (vm.max_map_count).
+var ErrMappings = errors.New("too many mappings, see vm.max_map_count")
+
+// OutOfFiles says whether an operation failed for want of a descriptor or a mapping.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, ErrMappings)
+}
+
+// Exhausted says whether an operation failed for want of room or of descriptors. It changed nothing, and may succeed
+// later.
+func Exhausted(err error) bool { return DiskFull(err) || OutOfFiles(err) }

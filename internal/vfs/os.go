@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -263,6 +264,9 @@ func (f *osFile) Datasync() error {
 // Map maps the first length bytes, whatever the size is now.
 func (f *osFile) Map(length int64) (Mapping, error) {
 	m, err := mmap.MapRegion(f.file, int(length), mmap.RDONLY, 0, 0)
+	if errors.Is(err, unix.ENOMEM) {
+		err = fmt.Errorf("%w: %w", ErrMappings, err)
+	}
 	if err != nil {
 		return nil, f.fail("mmap", err)
 	}

@@ -10,11 +10,12 @@ import (
 
 // Rules are what Validate holds a batch to: the topic's settings and where the batch came from.
 type Rules struct {
-	BatchBytesMax int           // max.message.bytes; 0 is no bound
-	Compacted     bool          // cleanup.policy has compact: every record needs a key
-	TimestampType TimestampType // message.timestamp.type
-	BeforeMax     time.Duration // message.timestamp.before.max.ms; NoBound for none
-	AfterMax      time.Duration // message.timestamp.after.max.ms; NoBound for none
+	Partition     kafka.TopicPartition // where the batch goes, for what is said of its records
+	BatchBytesMax int                  // max.message.bytes; 0 is no bound
+	Compacted     bool                 // cleanup.policy has compact: every record needs a key
+	TimestampType TimestampType        // message.timestamp.type
+	BeforeMax     time.Duration        // message.timestamp.before.max.ms; NoBound for none
+	AfterMax      time.Duration        // message.timestamp.after.max.ms; NoBound for none
 	Now           kafka.Timestamp
 	Compression   Compression
 	FromClient    bool  // the batch came in a Produce request; false for the broker's own
@@ -63,7 +64,8 @@ func (e *RecordErrors) Error() string {
 	}
 	var shown []string
 	for i := range min(len(e.List), 3) {
-		shown = append(shown, fmt.Sprintf("record %d: %s", e.List[i].Index, e.List[i].Reason))
+		r := &e.List[i]
+		shown = append(shown, fmt.Sprintf("RecordError(batchIndex=%d, message='%s')", r.Index, r.Reason))
 	}
 	return fmt.Sprintf("One or more records have been rejected due to %d record errors in total, "+
 		"and only showing the first three errors at most: [%s]", e.Total, strings.Join(shown, ", "))

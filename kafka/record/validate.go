@@ -174,7 +174,8 @@ func (v *validation) record(index int32, o *Outline) {
 		v.refuse(kafka.InvalidRecord, index, fmt.Sprintf("Offset delta %d is not the record's place in the batch",
 			o.OffsetDelta))
 	case r.Compacted && o.KeyBytes < 0:
-		v.refuse(kafka.InvalidRecord, index, "Compacted topic cannot accept message without key")
+		v.refuse(kafka.InvalidRecord, index,
+			"Compacted topic cannot accept message without key in topic partition "+r.Partition.String())
 	case r.TimestampType == CreateTime && o.Timestamp != kafka.NoTimestamp:
 		if v.outOfBounds(o.Timestamp) {
 			v.refuse(kafka.InvalidTimestamp, index, v.boundsReason(o))

@@ -38,6 +38,8 @@ const (
 	KeyAlterPartitionReassignments int16 = 45
 	KeyListPartitionReassignments  int16 = 46
 	KeyOffsetDelete                int16 = 47
+	KeyDescribeClientQuotas        int16 = 48
+	KeyAlterClientQuotas           int16 = 49
 	KeyDescribeQuorum              int16 = 55
 	KeyDescribeCluster             int16 = 60
 	KeyDescribeProducers           int16 = 61
@@ -103,6 +105,8 @@ var Served = [...]API{
 	{KeyAlterPartitionReassignments, "AlterPartitionReassignments", 0, 1, 0, 0, alterPartitionReassignmentsShape},
 	{KeyListPartitionReassignments, "ListPartitionReassignments", 0, 0, 0, 0, listPartitionReassignmentsShape},
 	{KeyOffsetDelete, "OffsetDelete", 0, 0, 0, never, offsetDeleteShape},
+	{KeyDescribeClientQuotas, "DescribeClientQuotas", 0, 1, 0, 1, describeClientQuotasShape},
+	{KeyAlterClientQuotas, "AlterClientQuotas", 0, 1, 0, 1, alterClientQuotasShape},
 	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, describeQuorumShape},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, describeClusterShape},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, describeProducersShape},

@@ -95,3 +95,27 @@ var describeTopicPartitionsShape = shape{
 		{name: "PartitionIndex", kind: int32Kind},
 	}},
 }
+
+var describeClientQuotasShape = shape{
+	{name: "Components", kind: arrayKind, elements: shape{
+		{name: "EntityType", kind: stringKind},
+		{name: "MatchType", kind: int8Kind},
+		{name: "Match", kind: stringKind, nullable: always},
+	}},
+	{name: "Strict", kind: int8Kind},
+}
+
+var alterClientQuotasShape = shape{
+	{name: "Entries", kind: arrayKind, elements: shape{
+		{name: "Entity", kind: arrayKind, elements: shape{
+			{name: "EntityType", kind: stringKind},
+			{name: "EntityName", kind: stringKind, nullable: always},
+		}},
+		{name: "Ops", kind: arrayKind, elements: shape{
+			{name: "Key", kind: stringKind},
+			{name: "Value", kind: int64Kind}, // a float64
+			{name: "Remove", kind: int8Kind},
+		}},
+	}},
+	{name: "ValidateOnly", kind: int8Kind},
+}

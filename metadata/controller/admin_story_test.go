@@ -2,6 +2,8 @@ package controller
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"spate/kafka"
+	"spate/metadata/record"
 )
 
 // Steps of stories about topics that exist:
@@ -33,9 +36,43 @@ func (s *story) administer(t *testing.T, d *datadriven.TestData) Command {
 			cmd.Topics = append(cmd.Topics, reassignment(t, strings.Fields(line)))
 		}
 		return cmd
+	case "quota":
+		cmd := AlterClientQuotas{ValidateOnly: d.HasArg("validate")}
+		for line := range strings.Lines(d.Input) {
+			cmd.Entries = append(cmd.Entries, quotasOf(t, strings.Fields(line)))
+		}
+		return cmd
 	}
 	t.Fatalf("%s: no such step", d.Cmd)
 	return nil
+}
+
+// quotasOf reads an entity, its kinds and names joined by commas, and what to change: user:ann,client-id x=1 y=-.
+func quotasOf(t *testing.T, words []string) AlteredQuotas {
+	var altered AlteredQuotas
+	for part := range strings.SplitSeq(words[0], ",") {
+		kind, name, named := strings.Cut(part, ":")
+		p := record.QuotaEntity{Type: kind}
+		if named {
+			p.Name = &name
+		}
+		if part != "-" {
+			altered.Entity = append(altered.Entity, p)
+		}
+	}
+	for _, word := range words[1:] {
+		key, number, _ := strings.Cut(word, "=")
+		change := QuotaChange{Key: key}
+		if number != "-" {
+			value, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change.Value = &value
+		}
+		altered.Changes = append(altered.Changes, change)
+	}
+	return altered
 }
 
 func grownTopic(t *testing.T, words []string) GrownTopic {
@@ -109,6 +146,11 @@ func showResults(r Reply) (string, bool) {
 	}
 	var topics []PartitionResults
 	switch r := r.(type) {
+	case AlterClientQuotasReply:
+		for _, e := range r.Entries {
+			tell(showEntity(e.Entity), e.Err)
+		}
+		return out.String(), true
 	case CreatePartitionsReply:
 		for _, t := range r.Topics {
 			tell(t.Name, t.Err)
@@ -142,7 +184,7 @@ func drawAdministration(t *rapid.T) Command {
 		}
 		return list
 	}
-	switch rapid.IntRange(0, 2).Draw(t, "administration") {
+	switch rapid.IntRange(0, 3).Draw(t, "administration") {
 	case 0:
 		cmd := CreatePartitions{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
 		for range rapid.IntRange(1, 2).Draw(t, "topics") {
@@ -160,6 +202,8 @@ func drawAdministration(t *rapid.T) Command {
 			cmd.Topics = []TopicPartitions{topic}
 		}
 		return cmd
+	case 2:
+		return drawQuotas(t)
 	}
 	r := Reassignment{Partition: index()}
 	if rapid.IntRange(0, 3).Draw(t, "cancel") > 0 {
@@ -167,4 +211,31 @@ func drawAdministration(t *rapid.T) Command {
 	}
 	return AlterReassignments{KeepsFactor: rapid.Bool().Draw(t, "keeps factor"),
 		Topics: []ReassignedTopic{{Topic: topicName(t), Partitions: []Reassignment{r}}}}
+}
+
+// drawQuotas draws changes of quotas, also of entities and to values that are none.
+func drawQuotas(t *rapid.T) Command {
+	cmd := AlterClientQuotas{ValidateOnly: rapid.IntRange(0, 5).Draw(t, "validate") == 0}
+	for range rapid.IntRange(1, 3).Draw(t, "entities") {
+		var altered AlteredQuotas
+		for range rapid.IntRange(0, 3).Draw(t, "parts") {
+			part := record.QuotaEntity{
+				Type: rapid.SampledFrom([]string{"user", "client-id", "ip", "planet"}).Draw(t, "kind")}
+			if name := rapid.SampledFrom([]string{"", "a", "127.0.0.1", "none"}).Draw(t, "name"); name != "none" {
+				part.Name = &name
+			}
+			altered.Entity = append(altered.Entity, part)
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "quotas") {
+			keys := []string{"producer_byte_rate", "request_percentage", "connection_creation_rate"}
+			change := QuotaChange{Key: rapid.SampledFrom(keys).Draw(t, "key")}
+			if rapid.IntRange(0, 3).Draw(t, "remove") > 0 {
+				value := rapid.SampledFrom([]float64{-1, 0.5, 1, 2, 1e30, math.Inf(1)}).Draw(t, "value")
+				change.Value = &value
+			}
+			altered.Changes = append(altered.Changes, change)
+		}
+		cmd.Entries = append(cmd.Entries, altered)
+	}
+	return cmd
 }

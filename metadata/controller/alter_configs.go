@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -162,6 +163,8 @@ func (a *AlteredResource) check() error {
 		switch {
 		case seen[change.Name]:
 			return refuse(kafka.InvalidRequest, "Error due to duplicate config keys")
+		case (change.Op < SetConfig || change.Op > SubtractConfig) && a.Resource.Type == image.ResourceBroker:
+			return refuse(kafka.InvalidRequest, "Unknown operations type %d", int8(change.Op))
 		case change.Op < SetConfig || change.Op > SubtractConfig:
 			return refuse(kafka.InvalidRequest, "Unknown %s on config %s", change.Op, change.Name)
 		case change.Op != DeleteConfig && change.Value == nil:
@@ -173,10 +176,8 @@ func (a *AlteredResource) check() error {
 		return refuse(kafka.InvalidRequest, "Null value not supported for : %s", strings.Join(nulls, ", "))
 	}
 	switch a.Resource.Type {
-	case image.ResourceTopic, image.ResourceGroup:
+	case image.ResourceTopic, image.ResourceGroup, image.ResourceBroker, image.ResourceClientMetrics:
 		return nil
-	case image.ResourceBroker, image.ResourceBrokerLogger, image.ResourceClientMetrics:
-		return refuse(kafka.InvalidRequest, "Configs of the resource type %s cannot be altered yet", a.Resource.Type)
 	}
 	return refuse(kafka.InvalidRequest, "Unknown resource type %d", int8(a.Resource.Type))
 }
@@ -192,10 +193,9 @@ func (c *Controller) changed(r image.Resource, change *ConfigChange) (*string, e
 	if len(*change.Value) > configValueBytesMax { // before time is spent on its elements
 		return nil, errConfigTooLong
 	}
-	text, isList := c.settings.ListDefault(r.Type, change.Name)
-	if !isList {
-		return nil, refuse(kafka.InvalidConfig, "Can't %s to key %s because its type is not LIST.",
-			change.Op, change.Name)
+	text, kind := c.settings.ListDefault(r.Type, change.Name)
+	if kind != ListConfig {
+		return nil, notList(r, change, kind)
 	}
 	if own, ok := c.image.Configs(r)[change.Name]; ok {
 		text = own
@@ -214,10 +214,23 @@ func (c *Controller) changed(r image.Resource, change *ConfigChange) (*string, e
 	return &joined, nil
 }
 
+// notList refuses to add to, or to take from, what is no list. Of brokers' configs Kafka says it in other words,
+// because the broker looks at them and not the controller.
+func notList(r image.Resource, change *ConfigChange, kind ConfigKind) error {
+	switch {
+	case r.Type != image.ResourceBroker:
+		return refuse(kafka.InvalidConfig, "Can't %s to key %s because its type is not LIST.", change.Op, change.Name)
+	case kind == UnknownConfig:
+		return refuse(kafka.InvalidConfig, "Unknown config name: %s", change.Name)
+	}
+	return refuse(kafka.InvalidConfig, "Config value %s is not allowed for config key: %s",
+		strings.ToLower(change.Op.String()), change.Name)
+}
+
 // checkConfigs looks at all configs that a resource is to have, and then, as Kafka does, whether there is such a
 // resource at all.
 func (c *Controller) checkConfigs(r image.Resource, configs map[string]string) error {
-	if r.Name == "" {
+	if r.Name == "" && (r.Type == image.ResourceTopic || r.Type == image.ResourceGroup) {
 		return refuse(kafka.InvalidRequest, "Default %s resources are not allowed.", strings.ToLower(r.Type.String()))
 	}
 	if r.Type == image.ResourceTopic {
@@ -225,7 +238,11 @@ func (c *Controller) checkConfigs(r image.Resource, configs map[string]string) e
 			return err
 		}
 	}
-	if err := c.settings.ValidateConfigs(r, configs); err != nil {
+	if err := c.settings.ValidateConfigs(c.image, r, configs); err != nil {
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			return refusal
+		}
 		return refuse(kafka.InvalidConfig, "%s", err)
 	}
 	if r.Type == image.ResourceTopic && c.image.Topic(r.Name) == nil {

@@ -75,7 +75,7 @@ func TestAlterationsAreRecordedAsKafkaDoes(t *testing.T) {
 // One request cannot make the log stop for long, and a value cannot be of any size.
 func TestAlterationsAreBounded(t *testing.T) {
 	c := oneBroker(t, "orders")
-	c.settings.ValidateConfigs = func(image.Resource, map[string]string) error { return nil }
+	c.settings.ValidateConfigs = func(*image.Image, image.Resource, map[string]string) error { return nil }
 	many := func(n int) AlterConfigs {
 		altered := resource(image.TopicResource("orders"))
 		for i := range n {
@@ -153,7 +153,7 @@ func FuzzAlterConfigs(f *testing.F) {
 		if reply.Resources[0].Err != nil && configs != nil {
 			t.Fatalf("refused with %v, and yet %v", reply.Resources[0].Err, configs)
 		}
-		if err := settings().ValidateConfigs(r, configs); len(configs) > 0 && err != nil {
+		if err := settings().ValidateConfigs(c.Image(), r, configs); len(configs) > 0 && err != nil {
 			t.Fatalf("%v: %v", configs, err)
 		}
 	})

@@ -12,12 +12,23 @@ import (
 type Settings struct {
 	PartitionsDefault        int32 // num.partitions
 	ReplicationFactorDefault int16 // default.replication.factor
-	// ValidateConfigs says what is wrong with the configs that a topic or a group is to have, in words for the client.
-	// ListDefault gives the default of a config of such a resource, if it is a list. Both must depend on nothing but
-	// their arguments, and not change them. Where they are nil everything is right, and nothing a list.
-	ValidateConfigs func(r image.Resource, configs map[string]string) error
-	ListDefault     func(t image.ResourceType, name string) (text string, isList bool)
+	// ValidateConfigs says what is wrong with the configs that a resource is to have, in words for the client: a
+	// Refusal, or an error that makes it an invalid config. ListDefault gives the default of a config of such a
+	// resource, and whether it is a list. Both must depend on nothing but their arguments, and not change them. Where
+	// they are nil everything is right, and nothing is known.
+	ValidateConfigs func(now *image.Image, r image.Resource, configs map[string]string) error
+	ListDefault     func(t image.ResourceType, name string) (text string, kind ConfigKind)
 }
+
+// ConfigKind is what the controller has to know of a config.
+type ConfigKind uint8
+
+// The kinds.
+const (
+	UnknownConfig ConfigKind = iota
+	PlainConfig
+	ListConfig
+)
 
 // Controller is the machine. Its image is ahead of what is committed by the records that are still on their way.
 type Controller struct {
@@ -28,10 +39,10 @@ type Controller struct {
 // New is a controller that goes on from an image.
 func New(settings Settings, start *image.Image) *Controller {
 	if settings.ValidateConfigs == nil {
-		settings.ValidateConfigs = func(image.Resource, map[string]string) error { return nil }
+		settings.ValidateConfigs = func(*image.Image, image.Resource, map[string]string) error { return nil }
 	}
 	if settings.ListDefault == nil {
-		settings.ListDefault = func(image.ResourceType, string) (string, bool) { return "", false }
+		settings.ListDefault = func(image.ResourceType, string) (string, ConfigKind) { return "", UnknownConfig }
 	}
 	return &Controller{settings: settings, image: start}
 }
@@ -87,6 +98,11 @@ func (e *Refusal) Error() string { return e.Message }
 
 // Unwrap gives the protocol error.
 func (e *Refusal) Unwrap() error { return e.Code }
+
+// Refuse is a *Refusal, for those who answer questions about the cluster in the controller's manner.
+func Refuse(code *kafka.Error, format string, args ...any) error {
+	return refuse(code, format, args...)
+}
 
 func refuse(code *kafka.Error, format string, args ...any) error {
 	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}

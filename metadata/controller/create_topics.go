@@ -283,7 +283,7 @@ func (c *Controller) newConfigs(t *NewTopic) ([]ConfigEntry, error) {
 		)
 	}
 	if len(values) > 0 {
-		if err := c.settings.ValidateConfigs(image.TopicResource(t.Name), values); err != nil {
+		if err := c.settings.ValidateConfigs(c.image, image.TopicResource(t.Name), values); err != nil {
 			return nil, refuse(kafka.InvalidConfig, "%s", err)
 		}
 	}

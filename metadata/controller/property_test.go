@@ -181,7 +181,7 @@ func checkLaws(t *rapid.T, old, img *image.Image) {
 		}
 	}
 	for r, configs := range img.AllConfigs() {
-		if err := settings().ValidateConfigs(r, configs); err != nil {
+		if err := settings().ValidateConfigs(img, r, configs); err != nil {
 			t.Fatalf("%v has configs that are refused: %v", r, err)
 		}
 		if r.Type == image.ResourceTopic && img.Topic(r.Name) == nil || len(configs) == 0 {

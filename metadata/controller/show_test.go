@@ -57,6 +57,18 @@ func line(r record.Record) string {
 		return fmt.Sprintf("+ broker %d epoch=%d fenced=%+d", r.BrokerID, r.BrokerEpoch, r.Fenced)
 	case *record.ProducerIDs:
 		return fmt.Sprintf("+ producer ids to broker %d, next %d", r.BrokerID, r.NextProducerID)
+	case *record.ClientQuota:
+		out := "+ quota"
+		for _, part := range r.Entity {
+			out += " " + part.Type
+			if part.Name != nil {
+				out += ":" + *part.Name
+			}
+		}
+		if r.Remove {
+			return fmt.Sprintf("%s %s removed", out, r.Key)
+		}
+		return fmt.Sprintf("%s %s=%v", out, r.Key, r.Value)
 	case *record.FeatureLevel:
 		return fmt.Sprintf("+ feature %s=%d", r.Name, r.Level)
 	}

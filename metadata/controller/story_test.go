@@ -43,20 +43,42 @@ func settings() Settings {
 	return Settings{
 		PartitionsDefault:        2,
 		ReplicationFactorDefault: 1,
-		ValidateConfigs: func(r image.Resource, c map[string]string) error {
-			if r.Type == image.ResourceGroup {
+		ValidateConfigs: func(_ *image.Image, r image.Resource, c map[string]string) error {
+			switch r.Type {
+			case image.ResourceGroup:
 				return groupRules.ValidateGroup(c)
-			}
-			if kafka.IsInternalTopic(r.Name) {
-				return config.ValidateInternalTopic(c)
+			case image.ResourceClientMetrics:
+				var invalid *config.RequestError
+				err := config.ValidateClientMetrics(r.Name, c)
+				if errors.As(err, &invalid) {
+					return &Refusal{Code: kafka.InvalidRequest, Message: invalid.Message}
+				}
+				return err
+			case image.ResourceBroker:
+				err := groupRules.ValidateDynamic(config.Dynamic{Broker: c}, true)
+				if err != nil {
+					return &Refusal{Code: kafka.InvalidRequest, Message: err.Error()}
+				}
+				return nil
 			}
 			return config.ValidateTopic(c)
 		},
-		ListDefault: func(t image.ResourceType, name string) (string, bool) {
-			if t == image.ResourceGroup {
-				return config.GroupScope.ListDefault(name)
+		ListDefault: func(t image.ResourceType, name string) (string, ConfigKind) {
+			scope := config.TopicScope
+			switch t {
+			case image.ResourceGroup:
+				scope = config.GroupScope
+			case image.ResourceBroker:
+				scope = config.BrokerScope
 			}
-			return config.TopicScope.ListDefault(name)
+			text, isList, known := scope.ListDefault(name)
+			switch {
+			case isList:
+				return text, ListConfig
+			case known:
+				return "", PlainConfig
+			}
+			return "", UnknownConfig
 		},
 	}
 }

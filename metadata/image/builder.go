@@ -20,6 +20,7 @@ type Builder struct {
 	owned   map[kafka.UUID]*Topic // the topics of next that are not shared with older images
 	topics  map[kafka.UUID]struct{}
 	configs map[Resource]struct{}
+	quotas  map[QuotaEntity]struct{}
 	brokers map[kafka.BrokerID]struct{}
 	changed struct{ features, producerIDs bool }
 }
@@ -29,7 +30,7 @@ func NewBuilder(base *Image) *Builder {
 	return &Builder{
 		base: base, next: *base, edit: new(edit),
 		owned: map[kafka.UUID]*Topic{}, topics: map[kafka.UUID]struct{}{},
-		configs: map[Resource]struct{}{}, brokers: map[kafka.BrokerID]struct{}{},
+		configs: map[Resource]struct{}{}, quotas: map[QuotaEntity]struct{}{}, brokers: map[kafka.BrokerID]struct{}{},
 	}
 }
 
@@ -48,6 +49,8 @@ func (b *Builder) Apply(r record.Record) error {
 		err = b.applyRemoveTopic(r)
 	case *record.Config:
 		b.applyConfig(r)
+	case *record.ClientQuota:
+		err = b.applyClientQuota(r)
 	case *record.RegisterBroker:
 		b.applyRegisterBroker(r)
 	case *record.UnregisterBroker:

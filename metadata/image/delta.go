@@ -16,7 +16,8 @@ type Delta struct {
 	TopicsDeleted     []*Topic          // as they were
 	PartitionsChanged []PartitionChange // of topics in both images
 	ConfigsChanged    []Resource        // also those of deleted topics
-	BrokersChanged    []kafka.BrokerID  // registered, changed or gone
+	QuotasChanged     []QuotaEntity
+	BrokersChanged    []kafka.BrokerID // registered, changed or gone
 	FeaturesChanged   bool
 	ProducersChanged  bool // NextProducerID has moved on
 }
@@ -53,6 +54,7 @@ func (b *Builder) delta(next *Image) *Delta {
 			d.ConfigsChanged = append(d.ConfigsChanged, r)
 		}
 	}
+	d.QuotasChanged = b.quotasChanged(next)
 	byName := func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(d.TopicsCreated, byName)
 	slices.SortFunc(d.TopicsDeleted, byName)

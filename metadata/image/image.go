@@ -22,6 +22,7 @@ type Image struct {
 	ids        tree[kafka.UUID, *Topic]
 	collisions tree[string, []string] // unified name → the topics with '.' or '_' that unify to it
 	configs    tree[Resource, map[string]string]
+	quotas     tree[QuotaEntity, map[string]float64]
 	brokers    []*Broker // by id
 	features   []Feature // by name
 	partitions int
@@ -36,6 +37,7 @@ func Empty(clusterID string) *Image {
 		ids:        tree[kafka.UUID, *Topic]{compare: func(a, b kafka.UUID) int { return bytes.Compare(a[:], b[:]) }},
 		collisions: tree[string, []string]{compare: strings.Compare},
 		configs:    tree[Resource, map[string]string]{compare: Resource.compare},
+		quotas:     tree[QuotaEntity, map[string]float64]{compare: QuotaEntity.compare},
 	}
 }
 
@@ -135,6 +137,9 @@ func TopicResource(name string) Resource { return Resource{Type: ResourceTopic, 
 
 // GroupResource is the group of that id, which need not exist.
 func GroupResource(id string) Resource { return Resource{Type: ResourceGroup, Name: id} }
+
+// BrokerResource is the broker of that id, or all brokers for the empty name.
+func BrokerResource(name string) Resource { return Resource{Type: ResourceBroker, Name: name} }
 
 func (r Resource) compare(other Resource) int {
 	return cmp.Or(cmp.Compare(r.Type, other.Type), strings.Compare(r.Name, other.Name))

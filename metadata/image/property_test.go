@@ -25,7 +25,7 @@ type history struct {
 
 func (h *history) draw() record.Record {
 	topics := slices.Collect(h.image.Topics())
-	kinds := []func() record.Record{h.newTopic, h.config, h.feature, h.register, h.producers}
+	kinds := []func() record.Record{h.newTopic, h.config, h.quota, h.feature, h.register, h.producers}
 	if len(topics) > 0 {
 		some := rapid.SampledFrom(topics).Draw(h.t, "topic")
 		kinds = append(kinds, h.newTopic,
@@ -76,6 +76,31 @@ func (h *history) config() record.Record {
 		c.Value = pointer(rapid.SampledFrom([]string{"", "1", "2"}).Draw(h.t, "value"))
 	}
 	return c
+}
+
+// quotaEntities is some entities that have quotas in these histories, in the order of an image.
+func quotaEntities() (all []QuotaEntity) {
+	names := []QuotaName{{}, QuotaDefault(), QuotaNamed("a"), QuotaNamed("b")}
+	for _, user := range names {
+		for _, client := range names {
+			e := QuotaEntity{User: user, ClientID: client}
+			if !user.Given && !client.Given {
+				e.IP = QuotaNamed("127.0.0.1")
+			}
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (h *history) quota() record.Record {
+	e := rapid.SampledFrom(quotaEntities()).Draw(h.t, "entity")
+	key := rapid.SampledFrom([]string{"x", "y"}).Draw(h.t, "key")
+	if rapid.IntRange(0, 2).Draw(h.t, "remove") == 0 {
+		return e.Record(key, nil)
+	}
+	value := float64(rapid.IntRange(1, 3).Draw(h.t, "quota"))
+	return e.Record(key, &value)
 }
 
 func (h *history) feature() record.Record {
@@ -177,6 +202,11 @@ func checkDelta(t *rapid.T, old, next *Image, d *Delta) {
 			if !cmp.Equal(old.Configs(r), next.Configs(r)) {
 				want.ConfigsChanged = append(want.ConfigsChanged, r)
 			}
+		}
+	}
+	for _, e := range quotaEntities() {
+		if !cmp.Equal(old.Quotas(e), next.Quotas(e)) {
+			want.QuotasChanged = append(want.QuotasChanged, e)
 		}
 	}
 	if diff := cmp.Diff(want, d); diff != "" {

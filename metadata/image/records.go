@@ -10,10 +10,12 @@ import (
 )
 
 // Records gives the records that build the image from an empty one, for a snapshot: features, brokers, topics each
-// with its partitions, configs, and the next producer id, always in the same order.
+// with its partitions, configs, quotas, and the next producer id, always
+// in the same order.
 func (i *Image) Records() iter.Seq[record.Record] {
 	return func(yield func(record.Record) bool) {
-		_ = i.featureRecords(yield) && i.topicRecords(yield) && i.configRecords(yield) && i.producerRecord(yield)
+		_ = i.featureRecords(yield) && i.topicRecords(yield) && i.configRecords(yield) && i.quotaRecords(yield) &&
+			i.producerRecord(yield)
 	}
 }
 

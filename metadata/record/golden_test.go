@@ -27,7 +27,7 @@ var notServed = []string{"BEGIN_TRANSACTION_RECORD", "END_TRANSACTION_RECORD", "
 
 func TestRecordsOfKafkaAreReadAndWrittenAlike(t *testing.T) {
 	seen := map[Type]int{}
-	for _, name := range []string{"kafka-4.3.1.log", "kafka-4.3.1.checkpoint"} {
+	for _, name := range []string{"kafka-4.3.1.log", "kafka-4.3.1.checkpoint", "kafka-4.3.1-quotas.log"} {
 		want := dumped(t, name+".json")
 		for _, b := range batches(t, name) {
 			it := b.Records()
@@ -39,7 +39,7 @@ func TestRecordsOfKafkaAreReadAndWrittenAlike(t *testing.T) {
 		}
 	}
 	for _, typ := range []Type{TypeRegisterBroker, TypeTopic, TypePartition, TypeConfig, TypePartitionChange,
-		TypeRemoveTopic, TypeFeatureLevel, TypeProducerIDs, TypeBrokerRegistrationChange, TypeNoOp} {
+		TypeRemoveTopic, TypeFeatureLevel, TypeClientQuota, TypeProducerIDs, TypeBrokerRegistrationChange, TypeNoOp} {
 		if seen[typ] == 0 {
 			t.Errorf("no %s was checked", typ)
 		}
@@ -133,6 +133,7 @@ var kafkasNames = map[string]string{
 	"PartitionChange.ELR": "eligibleLeaderReplicas", "Partition.LastKnownELR": "lastKnownElr",
 	"PartitionChange.LastKnownELR": "lastKnownElr", "FeatureLevel.Level": "featureLevel",
 	"FeatureRange.Min": "minSupportedVersion", "FeatureRange.Max": "maxSupportedVersion", "Partition.ISR": "isr",
+	"QuotaEntity.Type": "entityType", "QuotaEntity.Name": "entityName",
 	"PartitionChange.ISR": "isr", "RegisterBroker.Endpoints": "endPoints",
 }
 

@@ -24,6 +24,7 @@ const (
 	TypeUnfenceBroker            Type = 8
 	TypeRemoveTopic              Type = 9
 	TypeFeatureLevel             Type = 12
+	TypeClientQuota              Type = 14
 	TypeProducerIDs              Type = 15
 	TypeBrokerRegistrationChange Type = 17
 	TypeNoOp                     Type = 20
@@ -37,7 +38,8 @@ var typeNames = map[Type]string{
 	TypePartitionChange: "PARTITION_CHANGE_RECORD", 6: "ACCESS_CONTROL_RECORD",
 	TypeFenceBroker: "FENCE_BROKER_RECORD", TypeUnfenceBroker: "UNFENCE_BROKER_RECORD",
 	TypeRemoveTopic: "REMOVE_TOPIC_RECORD", 10: "DELEGATION_TOKEN_RECORD", 11: "USER_SCRAM_CREDENTIAL_RECORD",
-	TypeFeatureLevel: "FEATURE_LEVEL_RECORD", 14: "CLIENT_QUOTA_RECORD", TypeProducerIDs: "PRODUCER_IDS_RECORD",
+	TypeFeatureLevel: "FEATURE_LEVEL_RECORD", TypeClientQuota: "CLIENT_QUOTA_RECORD",
+	TypeProducerIDs:              "PRODUCER_IDS_RECORD",
 	TypeBrokerRegistrationChange: "BROKER_REGISTRATION_CHANGE_RECORD", 18: "ACCESS_CONTROL_ENTRY_RECORD",
 	19: "REMOVE_ACCESS_CONTROL_ENTRY_RECORD", TypeNoOp: "NO_OP_RECORD", 21: "ZK_MIGRATION_STATE_RECORD",
 	22: "REMOVE_USER_SCRAM_CREDENTIAL_RECORD", 23: "BEGIN_TRANSACTION_RECORD", 24: "END_TRANSACTION_RECORD",
@@ -83,6 +85,7 @@ var servedTypes = map[Type]served{
 	TypeUnfenceBroker:            {0, func() Record { return new(UnfenceBroker) }},
 	TypeRemoveTopic:              {0, func() Record { return new(RemoveTopic) }},
 	TypeFeatureLevel:             {0, func() Record { return new(FeatureLevel) }},
+	TypeClientQuota:              {0, func() Record { return new(ClientQuota) }},
 	TypeProducerIDs:              {0, func() Record { return new(ProducerIDs) }},
 	TypeBrokerRegistrationChange: {3, func() Record { return new(BrokerRegistrationChange) }},
 	TypeNoOp:                     {0, func() Record { return new(NoOp) }},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"spate/kafka"
@@ -41,6 +42,8 @@ func examples() []Record {
 			Directories: []kafka.UUID{idB, idA}},
 		&Config{ResourceType: 2, ResourceName: "orders", Name: "retention.ms", Value: pointer("1")},
 		&FeatureLevel{Name: "metadata.version", Level: 30},
+		&ClientQuota{Entity: []QuotaEntity{{Type: "user", Name: pointer("a")}, {Type: "client-id"}},
+			Key: "producer_byte_rate", Value: 1024.5, Remove: true},
 		&ProducerIDs{BrokerID: 1, BrokerEpoch: 12, NextProducerID: 2000},
 		&NoOp{QuorumChange: []byte{2, 1}},
 		&RegisterBroker{BrokerID: 1, IncarnationID: idB, BrokerEpoch: 42,
@@ -98,6 +101,7 @@ func TestNullsAndEmptyListsAreKeptApart(t *testing.T) {
 		"a broker with an empty rack":           rackless(pointer("")),
 		"a config that is removed":              &Config{ResourceType: 2, ResourceName: "t", Name: "n"},
 		"a config that is set to nothing":       &Config{ResourceType: 2, Name: "n", Value: pointer("")},
+		"a quota of an empty name":              &ClientQuota{Entity: []QuotaEntity{{Name: pointer("")}}},
 		"a NoOp without a change of the quorum": &NoOp{},
 	} {
 		got, err := Decode(Append(nil, r))
@@ -219,7 +223,9 @@ func TestLyingCountsCostNoMemory(t *testing.T) {
 	tagged := append(
 		append([]byte{1, 5, 2}, make([]byte, 20)...),
 		append([]byte{1, 0, 9}, append(huge, 1, 2, 3, 4)...)...)
-	for _, value := range [][]byte{partition, broker, tagged, append(partition, make([]byte, 1000)...)} {
+	quota := append([]byte{1, 14, 0}, huge...)
+	padded := func(value []byte) []byte { return append(bytes.Clone(value), make([]byte, 1000)...) }
+	for _, value := range [][]byte{partition, broker, tagged, quota, padded(partition), padded(quota)} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range 100 {
@@ -309,7 +315,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := Decode(Append(nil, r))
-		if diff := cmp.Diff(r, again); err != nil || diff != "" {
+		if diff := cmp.Diff(r, again, cmpopts.EquateNaNs()); err != nil || diff != "" {
 			t.Fatalf("%x: what was read is not what is written: %v\n%s", value, err, diff)
 		}
 	})

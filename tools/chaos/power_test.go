@@ -33,6 +33,13 @@ func TestGroupPowerCut(t *testing.T) {
 	}
 }
 
+// Goal: power cuts while logs are compacted lose no key's last value and no group's offsets. Method: as
+// TestKillNineWhileCompacting, with the power of the disk cut before each kill.
+func TestPowerCutWhileCompacting(t *testing.T) {
+	disk := newDisk(t)
+	compactThrough(t, filepath.Join(disk.Mount, "data"), disk.powerCut)
+}
+
 // powerCut is the fault: the power goes, the broker with it, and the disk comes back. The broker is stopped first, as
 // lack of power would: while a file system is being shut down, ext4 may let a fdatasync succeed whose data it no longer
 // writes, and a broker that goes on would let consumers have what is lost.

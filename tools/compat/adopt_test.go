@@ -34,6 +34,7 @@ type adoption struct {
 	ctx    context.Context
 	kafka  *proc.Kafka
 	more   map[string]string
+	meta   string      // metadata.log.dir, where it is one of its own
 	client *kgo.Client // writes to Kafka, stays open, and writes to Spate
 	admin  *kadm.Client
 }
@@ -41,7 +42,7 @@ type adoption struct {
 // startAdoption starts a Kafka with further properties.
 func startAdoption(t *testing.T, more map[string]string) *adoption {
 	t.Helper()
-	a := &adoption{T: t, dir: t.TempDir(), more: more}
+	a := &adoption{T: t, dir: t.TempDir(), more: more, meta: more["metadata.log.dir"]}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*clientTimeout)
 	t.Cleanup(cancel)
 	a.ctx = ctx
@@ -70,6 +71,22 @@ func (a *adoption) dirs() []string {
 	return []string{filepath.Join(a.dir, "data"), filepath.Join(a.dir, "more")}
 }
 
+// named are the directories that the operator names: those of the logs, and that of the metadata.
+func (a *adoption) named() []string {
+	if a.meta == "" {
+		return a.dirs()
+	}
+	return append(a.dirs(), a.meta)
+}
+
+// home is where the metadata log is.
+func (a *adoption) home() string {
+	if a.meta == "" {
+		return filepath.Join(a.dirs()[0], "__cluster_metadata-0")
+	}
+	return filepath.Join(a.meta, "__cluster_metadata-0")
+}
+
 func (a *adoption) startKafka() {
 	a.Helper()
 	properties := map[string]string{
@@ -87,8 +104,13 @@ func (a *adoption) startKafka() {
 
 func (a *adoption) startSpate() *proc.Broker {
 	a.Helper()
-	b, err := proc.Start(proc.Options{
-		DataDir: strings.Join(a.dirs(), ","), Listen: a.address(), Set: map[string]string{"node.id": "1"}})
+	set := map[string]string{"node.id": "1"}
+	for name, value := range a.more { // what an operator takes over of the properties
+		if strings.HasPrefix(name, "log.") || strings.HasPrefix(name, "metadata.") {
+			set[name] = value
+		}
+	}
+	b, err := proc.Start(proc.Options{DataDir: strings.Join(a.dirs(), ","), Listen: a.address(), Set: set})
 	a.must(err)
 	a.Cleanup(b.Kill)
 	return b
@@ -122,7 +144,7 @@ func (a *adoption) mustSpate(args ...string) string {
 // adopt runs spate adopt.
 func (a *adoption) adopt(flags ...string) (string, error) {
 	a.Helper()
-	return a.spate(append(append([]string{"adopt"}, flags...), a.dirs()...)...)
+	return a.spate(append(append([]string{"adopt"}, flags...), a.named()...)...)
 }
 
 // refuses runs spate adopt, and wants each of the reasons, and every file as it was.
@@ -149,7 +171,7 @@ func (a *adoption) refuses(flags []string, reasons ...string) {
 func (a *adoption) tree() map[string]string {
 	a.Helper()
 	tree := map[string]string{}
-	for _, dir := range a.dirs() {
+	for _, dir := range a.named() {
 		a.must(filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				tree[path] = "directory"
@@ -448,7 +470,7 @@ func (a *adoption) refusesParts() {
 func (a *adoption) onlyMetadataChanged(before map[string]string) {
 	a.Helper()
 	after := a.tree()
-	home := filepath.Join(a.dirs()[0], "__cluster_metadata-0")
+	home := a.home()
 	for path, content := range before {
 		if rest, moved := strings.CutPrefix(path, home); moved {
 			path = home + ".kafka" + rest
@@ -488,6 +510,7 @@ func TestAdoptRefusals(t *testing.T) {
 	a := startAdoption(t, map[string]string{
 		"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"super.users":           "User:ANONYMOUS",
+		"log.retention.hours":   "168", // as in Kafka's file
 	})
 	value := "compact,delete"
 	_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "plain")
@@ -497,8 +520,8 @@ func TestAdoptRefusals(t *testing.T) {
 	a.must(err)
 	a.setForeign(true)
 	a.must(a.kafka.Stop())
-	reasons := []string{"ACLs are set", "SCRAM credentials are set", "client quotas are set",
-		"log.cleaner.threads is set dynamically for all brokers"}
+	reasons := []string{"ACLs are set", "SCRAM credentials are set",
+		"background.threads is set dynamically for all brokers, which is not served"}
 	plan, err := a.adopt("--dry-run")
 	if err == nil {
 		t.Fatal(plan)
@@ -514,23 +537,64 @@ func TestAdoptRefusals(t *testing.T) {
 	a.setForeign(false)
 	_, err = a.admin.DeleteTopic(a.ctx, "odd")
 	a.must(err)
+	a.setConfigs()
+	configs := a.configs()
 	a.must(a.kafka.Stop())
 	_, err = a.adopt()
 	a.must(err)
-	a.must(a.startSpate().Stop())
+	b := a.startSpate()
+	if diff := cmp.Diff(configs, a.configs()); diff != "" {
+		t.Errorf("configs that were set in Kafka, and in Spate:\n%s", diff)
+	}
+	quotas, err := a.admin.DescribeClientQuotas(a.ctx, false, nil)
+	a.must(err)
+	want := kadm.DescribedClientQuotas{{Entity: annsEntity,
+		Values: kadm.ClientQuotaValues{{Key: "producer_byte_rate", Value: 1e6}}}}
+	if diff := cmp.Diff(want, quotas); diff != "" {
+		t.Errorf("quotas that were set in Kafka, and in Spate:\n%s", diff)
+	}
+	a.must(b.Stop())
 }
+
+// setConfigs sets configs of every kind that are kept.
+func (a *adoption) setConfigs() {
+	a.Helper()
+	for _, args := range []string{
+		"topic plain retention.ms=7000000 cleanup.policy=compact,delete", "broker-default log.retention.ms=123456789",
+		"broker 1 log.cleaner.threads=2 message.max.bytes=2000000", "group g consumer.session.timeout.ms=50000",
+		"client-metrics m interval.ms=1000 match=client_id=a.* metrics=org.apache.kafka.producer",
+	} {
+		a.mustSpate(append(append([]string{"config", "set"}, strings.Fields(args)...), "-b", a.address())...)
+	}
+}
+
+// configs are what is set at run time, and what a value that is not set comes to.
+func (a *adoption) configs() string {
+	a.Helper()
+	var text strings.Builder
+	for _, args := range []string{
+		"topic plain", "topic plain --key max.message.bytes,retention.ms", "broker-default", "group g",
+		"broker 1 --key log.cleaner.threads,message.max.bytes,log.retention.ms", "client-metrics",
+	} {
+		text.WriteString(a.mustSpate(append(append([]string{"config", "describe"}, strings.Fields(args)...), "-b",
+			a.address())...))
+	}
+	return text.String()
+}
+
+// annsEntity is the user ann, as quotas name her.
+var annsEntity = kadm.ClientQuotaEntity{{Type: "user", Name: kadm.StringPtr("ann")}}
 
 // setForeign sets what Spate does not serve, or takes it away.
 func (a *adoption) setForeign(set bool) {
 	a.Helper()
 	acl := kadm.NewACLs().Topics("plain").Operations(kadm.OpRead).Allow("User:ann").AllowHosts("*").
 		ResourcePatternType(kadm.ACLPatternLiteral)
-	entity := kadm.ClientQuotaEntity{{Type: "user", Name: kadm.StringPtr("ann")}}
-	quota := kadm.AlterClientQuotaEntry{Entity: entity,
-		Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1e6, Remove: !set}}}
+	quota := kadm.AlterClientQuotaEntry{Entity: annsEntity,
+		Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1e6}}} // which stays
 	_, err := a.admin.AlterClientQuotas(a.ctx, []kadm.AlterClientQuotaEntry{quota})
 	a.must(err)
-	config := kadm.AlterConfig{Op: kadm.SetConfig, Name: "log.cleaner.threads", Value: kadm.StringPtr("2")}
+	config := kadm.AlterConfig{Op: kadm.SetConfig, Name: "background.threads", Value: kadm.StringPtr("12")}
 	if set {
 		_, err = a.admin.CreateACLs(a.ctx, acl)
 		a.must(err)
@@ -566,10 +630,7 @@ func TestAdoptWayBack(t *testing.T) {
 			}
 			a.must(b.Stop())
 		}
-		home := filepath.Join(a.dirs()[0], "__cluster_metadata-0")
-		a.must(os.Rename(home, filepath.Join(a.TempDir(), "elsewhere")))
-		a.must(os.Rename(home+".kafka", home))
-		a.startKafka()
+		a.wayBack()
 		if diff := cmp.Diff(ids, a.ids()); diff != "" {
 			t.Errorf("has run %v: topics and cluster, before and after:\n%s", hasRun, diff)
 		}
@@ -582,6 +643,14 @@ func TestAdoptWayBack(t *testing.T) {
 		t.Errorf("back-0 has %d records, not 30", n)
 	}
 	a.must(a.kafka.Stop())
+}
+
+// wayBack puts Kafka's metadata log back, as the documentation says, and starts Kafka.
+func (a *adoption) wayBack() {
+	a.Helper()
+	a.must(os.Rename(a.home(), filepath.Join(a.TempDir(), "elsewhere")))
+	a.must(os.Rename(a.home()+".kafka", a.home()))
+	a.startKafka()
 }
 
 // TestAdoptTransactions refuses a node with an open transaction, whatever is asked for, and one with transactional ids

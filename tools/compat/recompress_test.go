@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"spate/kafka"
 	batch "spate/kafka/record"
 )
@@ -43,7 +45,7 @@ func TestCompressionTypeOfTopics(t *testing.T) {
 				}
 				want = append(want, records...)
 			}
-			checkCodec(t, c, topic, target, int64(len(want)))
+			checkCodec(t, c, topic, target, 0, int64(len(want)))
 			for _, consumer := range all {
 				t.Run("read by "+consumer.name(), func(t *testing.T) { readBack(t, consumer, topic, want) })
 			}
@@ -51,10 +53,63 @@ func TestCompressionTypeOfTopics(t *testing.T) {
 	}
 }
 
-// checkCodec looks at every batch of a topic.
-func checkCodec(t *testing.T, c *wireConn, topic, codec string, end int64) {
+// TestCompressionTypeChanges alters a topic's compression.type while a producer writes: what is appended from then on
+// has the new codec, what was there keeps its own, and every client reads all of it.
+func TestCompressionTypeChanges(t *testing.T) {
+	all, err := installed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := "recompressed-anew-" + runID()
+	c := mustDial(t)
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	defer cancel()
+	if err := createTopic(ctx, c, topic, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	producer := &franz{}
+	var want []record
+	for _, step := range []struct{ setting, codec string }{
+		{"producer", "snappy"}, {"gzip", "gzip"}, {"uncompressed", "none"}, {"lz4", "lz4"}, {"zstd", "zstd"},
+		{"snappy", "snappy"}, {"producer", "snappy"},
+	} {
+		if err := setTopicConfig(c, topic, "compression.type", step.setting); err != nil {
+			t.Fatal(err)
+		}
+		from := int64(len(want))
+		j := job{topic: topic, codec: "snappy", acks: "all", idempotent: true, records: plainRecords("snappy", 300)}
+		if err := producer.produce(ctx, &j); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, j.records...)
+		checkCodec(t, c, topic, step.codec, from, int64(len(want)))
+	}
+	for _, consumer := range all {
+		t.Run("read by "+consumer.name(), func(t *testing.T) { readBack(t, consumer, topic, want) })
+	}
+}
+
+// setTopicConfig alters one config of a topic.
+func setTopicConfig(c *wireConn, topic, name, value string) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.SetVersion(1)
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = name, &value
+	resource.Configs = append(resource.Configs, config)
+	req.Resources = append(req.Resources, resource)
+	resp, err := c.ask(req)
+	if err != nil {
+		return err
+	}
+	return kafka.ErrorOf(resp.(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode)
+}
+
+// checkCodec looks at every batch of a topic between two offsets.
+func checkCodec(t *testing.T, c *wireConn, topic, codec string, from, end int64) {
 	t.Helper()
-	for offset := int64(0); offset < end; {
+	for offset := from; offset < end; {
 		fetched, err := fetch(c, topic, 0, offset, 1)
 		if err != nil {
 			t.Fatal(err)

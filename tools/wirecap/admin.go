@@ -41,6 +41,27 @@ func (d *driver) fillAdmin(request kmsg.Request) {
 		r.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: topic}
 	default:
 		fillReassignments(request)
+		fillQuotas(request)
+	}
+}
+
+// fillQuotas sets a quota and removes another; what is set is described later on.
+func fillQuotas(request kmsg.Request) {
+	user := "wirecap"
+	switch r := request.(type) {
+	case *kmsg.AlterClientQuotasRequest:
+		entity := []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user", Name: &user}, {Type: "client-id"}}
+		r.Entries = []kmsg.AlterClientQuotasRequestEntry{
+			{Entity: entity, Ops: []kmsg.AlterClientQuotasRequestEntryOp{
+				{Key: "request_percentage", Value: 12.5}, {Key: "producer_byte_rate", Remove: true},
+			}},
+			{Entity: entity[:1], Ops: []kmsg.AlterClientQuotasRequestEntryOp{{Key: "no_such_quota", Value: 1}}},
+		}
+	case *kmsg.DescribeClientQuotasRequest:
+		r.Components = []kmsg.DescribeClientQuotasRequestComponent{
+			{EntityType: "user", MatchType: kmsg.QuotasMatchTypeExact, Match: &user},
+			{EntityType: "client-id", MatchType: kmsg.QuotasMatchTypeAny},
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -162,12 +163,6 @@ func tree(t *testing.T, fsys vfs.FS, dir string) (files []string) {
 // frame is a record of a type that is not served.
 func frame(typ meta.Type, body ...byte) []byte { return append([]byte{1, byte(typ), 0}, body...) }
 
-// quota is a ClientQuotaRecord of a user.
-func quota(removed byte) []byte {
-	body := append([]byte{2, 5}, "user\x04ann\x00\x05rate"...)
-	return frame(typeClientQuota, append(body, 0, 0, 0, 0, 0, 0, 0, 0, removed, 0)...)
-}
-
 func configOf(kind image.ResourceType, resource, name, value string) meta.Record {
 	return &meta.Config{ResourceType: int8(kind), ResourceName: resource, Name: name, Value: &value}
 }
@@ -183,7 +178,6 @@ func TestRefusals(t *testing.T) {
 		"SCRAM": {func(n *node) { n.raw(frame(typeScram, 4, 'a', 'n', 'n', 1, 0)) },
 			"SCRAM credentials are set"},
 		"tokens":             {func(n *node) { n.raw(frame(typeDelegationToken, 1)) }, "delegation tokens are"},
-		"quotas":             {func(n *node) { n.raw(quota(0)) }, "client quotas are set"},
 		"an unknown type":    {func(n *node) { n.raw(frame(99)) }, "record type 99 of version 0"},
 		"an unknown version": {func(n *node) { n.raw([]byte{1, 2, 9}) }, "TOPIC_RECORD of version 9"},
 		"another controller": {func(n *node) { n.raw(frame(typeRegisterController, 0, 0, 0, 2)) },
@@ -206,8 +200,15 @@ func TestRefusals(t *testing.T) {
 			"warp.version"},
 		"a topic config": {func(n *node) { n.add(configOf(image.ResourceTopic, "t", "remote.storage.enable", "true")) },
 			"topic t: "},
-		"a dynamic config": {func(n *node) { n.add(configOf(image.ResourceBroker, "1", "num.io.threads", "9")) },
-			"num.io.threads is set dynamically for broker 1"},
+		"a dynamic config that is not served": {func(n *node) {
+			n.add(configOf(image.ResourceBroker, "", "background.threads", "9"))
+		}, "background.threads is set dynamically for all brokers, which is not served"},
+		"a dynamic config that is wrong": {func(n *node) {
+			n.add(configOf(image.ResourceBroker, "1", "num.io.threads", "many"))
+		}, "num.io.threads is set dynamically for broker 1, where it cannot be (Invalid value many"},
+		"client metrics that are not known": {func(n *node) {
+			n.add(configOf(image.ResourceClientMetrics, "m", "colour", "red"))
+		}, "client metrics subscription m: Unknown client metrics configuration: colour"},
 		"a group config": {func(n *node) {
 			n.add(configOf(image.ResourceGroup, "g", "streams.session.timeout.ms", "9"))
 		}, "group g: "},
@@ -232,8 +233,10 @@ func TestRefusals(t *testing.T) {
 		}, "is damaged at position 0"},
 		"records are missing": {func(n *node) { n.file(home+"/recovery-point-offset-checkpoint", "0\n1\nt 0 9\n") },
 			"everything below 9 had been flushed"},
-		"half a replacement": {func(n *node) { n.file(home+"/t-0/00000000000000000000.log.swap", "") },
-			"half of a replacement"},
+		"half a replacement": {func(n *node) {
+			n.file(home+"/t-0/00000000000000000000.log.swap", "")
+			n.file(home+"/t-0/00000000000000000000.log.cleaned", "")
+		}, "was not finished: start Kafka again"},
 		"a move": {func(n *node) { n.file(home+"/t-0.0123456789abcdef0123456789abcdef-future/x", "") },
 			"is being moved between log directories"},
 		"a damaged metadata log": {func(n *node) {
@@ -281,10 +284,10 @@ func TestRefusals(t *testing.T) {
 func TestWhatWasRemovedDoesNotMatter(t *testing.T) {
 	n := newNode(t)
 	acl := make([]byte, 16)
-	n.raw(frame(typeACL, acl...), quota(0), frame(typeScram, 4, 'a', 'n', 'n', 1, 9))
-	n.raw(frame(typeRemoveACL, acl...), quota(1), frame(typeRemoveScram, 4, 'a', 'n', 'n', 1))
+	n.raw(frame(typeACL, acl...), frame(typeScram, 4, 'a', 'n', 'n', 1, 9))
+	n.raw(frame(typeRemoveACL, acl...), frame(typeRemoveScram, 4, 'a', 'n', 'n', 1))
 	n.raw(frame(typeBeginTransaction, 0), frame(typeACL, acl...), frame(typeAbortTransaction, 0))
-	n.raw(frame(typeBeginTransaction, 0), meta.Append(nil, &meta.Topic{Name: "never", ID: kafka.UUID{8}}), quota(0))
+	n.raw(frame(typeBeginTransaction, 0), meta.Append(nil, &meta.Topic{Name: "never", ID: kafka.UUID{8}}))
 	p := n.check()
 	if len(p.Refusals) > 0 || p.foundation.Image.Topic("never") != nil {
 		t.Errorf("refusals: %q", p.Refusals)
@@ -299,6 +302,32 @@ func carried(t *testing.T, fsys vfs.FS) *image.Image {
 	must(t, err)
 	defer n.Close()
 	return n.Image()
+}
+
+// TestDynamicConfigsAreKept carries over what was set while brokers ran, and what says what holds anyway not.
+func TestDynamicConfigsAreKept(t *testing.T) {
+	n := newNode(t)
+	n.add(configOf(image.ResourceBroker, "", "log.cleaner.threads", "4"),
+		configOf(image.ResourceBroker, "", "unclean.leader.election.enable", "false"),
+		configOf(image.ResourceBroker, "", "my.plugin.level", "9"),
+		configOf(image.ResourceBroker, "1", "num.io.threads", "40"),
+		configOf(image.ResourceBroker, "2", "background.threads", "12"), // of a node that is gone
+		configOf(image.ResourceClientMetrics, "m", "interval.ms", "1000"))
+	p := n.check()
+	if len(p.Refusals) > 0 || !strings.Contains(strings.Join(p.Notes, "\n"),
+		"the dynamic config unclean.leader.election.enable=false of all brokers is left out") {
+		t.Fatalf("refusals %q, notes %q", p.Refusals, p.Notes)
+	}
+	must(t, Carry(n.fs, p))
+	must(t, p.Close())
+	img := carried(t, n.fs)
+	got := []map[string]string{img.Configs(image.BrokerResource("")), img.Configs(image.BrokerResource("1")),
+		img.Configs(image.Resource{Type: image.ResourceClientMetrics, Name: "m"})}
+	want := []map[string]string{{"log.cleaner.threads": "4", "my.plugin.level": "9"}, {"num.io.threads": "40"},
+		{"interval.ms": "1000"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("configs are %v, not %v", got, want)
+	}
 }
 
 // TestTheNewLogGoesOnWhereKafkaEnded opens what was made: the image, one offset and one epoch later.
@@ -317,7 +346,8 @@ func TestTheNewLogGoesOnWhereKafkaEnded(t *testing.T) {
 	if img.EndOffset() != n.next+1 || img.Epoch() != 4 || img.Topic("t").ID != (kafka.UUID{7}) ||
 		part.LeaderEpoch != 4 || !slices.Equal(part.ISR, []kafka.BrokerID{1}) || img.NextProducerID() != 3000 ||
 		img.Feature("metadata.version") != metadata.MetadataVersion || img.Broker(1).Epoch != 5 ||
-		img.Configs(image.TopicResource("t"))["retention.ms"] != "7" || img.ConfiguredCount() != 1 {
+		img.Configs(image.TopicResource("t"))["retention.ms"] != "7" ||
+		img.Configs(image.BrokerResource(""))["min.insync.replicas"] != "1" || img.ConfiguredCount() != 2 {
 		t.Errorf("it goes on at %d of epoch %d: %+v, %+v", img.EndOffset(), img.Epoch(), img.Topic("t"), part)
 	}
 	if again := n.check(); !again.Adopted || len(again.Refusals) > 0 {

@@ -24,6 +24,7 @@ type dir struct {
 	meta     partition.MetaProperties
 	clean    bool
 	recovery map[kafka.TopicPartition]kafka.Offset
+	cleaned  map[kafka.TopicPartition]kafka.Offset // up to where a cleaner has been, and has flushed what it left
 }
 
 // Check reads the directories and makes a plan. It changes nothing. An error is a failure to read; what stands against
@@ -100,6 +101,9 @@ func (c *checker) openDirs() error {
 		}
 		if d.recovery, err = partition.ReadRecoveryPoints(c.fs, name); err != nil {
 			c.note("%v: recovery will look at every log in %s", err, name)
+		}
+		if d.cleaned, err = partition.ReadCleaned(c.fs, name); err != nil {
+			c.note("%v: the logs in %s are compacted from their beginning again", err, name)
 		}
 		c.plan.dirs = append(c.plan.dirs, d)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"spate/internal/config"
 	"spate/kafka"
@@ -184,15 +186,20 @@ func (c *converter) configs() error {
 		case image.ResourceBroker:
 			c.brokerConfigs(resource.Name, kept)
 		case image.ResourceClientMetrics:
-			c.note("the client metrics subscription %s is left out: metrics of clients are not collected",
-				resource.Name)
-			clear(kept)
+			if err := config.ValidateClientMetrics(resource.Name, kept); err != nil {
+				c.refuse("client metrics subscription %s: %v", resource.Name, err)
+			}
 		default:
 			c.refuse("configs are set for %s %s, which this Spate does not know", resource.Type, resource.Name)
 		}
 		for _, name := range slices.Sorted(maps.Keys(kept)) {
 			value := kept[name]
-			r := &meta.Config{ResourceType: int8(resource.Type), ResourceName: resource.Name, Name: name, Value: &value}
+			r := &meta.Config{
+				ResourceType: int8(resource.Type),
+				ResourceName: resource.Name,
+				Name:         name,
+				Value:        &value,
+			}
 			if err := c.builder.Apply(r); err != nil {
 				return err
 			}
@@ -203,12 +210,8 @@ func (c *converter) configs() error {
 
 // topicConfigs checks what is set for a topic, and takes out what asks for what holds anyway.
 func (c *converter) topicConfigs(topic string, configs map[string]string) {
-	validate := config.ValidateTopic
-	if topic == groupTopic || topic == transactionTopic || topic == shareTopic {
-		validate = config.ValidateInternalTopic
-	}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		err := validate(map[string]string{name: configs[name]})
+		err := config.ValidateTopic(map[string]string{name: configs[name]})
 		var unknown *config.UnknownKeyError
 		if err == nil {
 			continue
@@ -222,19 +225,45 @@ func (c *converter) topicConfigs(topic string, configs map[string]string) {
 	}
 }
 
-// brokerConfigs checks what was set for brokers while they ran: it is not served from there.
+// brokerConfigs checks what was set for brokers while they ran. What is set for another broker is in force nowhere.
 func (c *converter) brokerConfigs(broker string, configs map[string]string) {
 	of := "all brokers"
 	if broker != "" {
 		of = "broker " + broker
 	}
-	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		if value, ok := harmlessBroker[name]; ok && value == configs[name] {
-			c.note("the dynamic config %s=%s of %s is left out: it is the default", name, value, of)
-		} else {
-			c.refuse("%s is set dynamically for %s, which is not served: put it into the properties file, and "+
-				"remove it with kafka-configs.sh --alter --delete-config", name, of)
-		}
-		delete(configs, name)
+	if broker != "" && broker != strconv.Itoa(int(c.node)) {
+		return
 	}
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		value := configs[name]
+		if harmless[name] == value && value != "" && config.Lookup(config.BrokerScope, name) == nil {
+			c.note("the dynamic config %s=%s of %s is left out: it is so anyway", name, value, of)
+			delete(configs, name)
+			continue
+		}
+		if why := c.dynamic(name, value); why != "" {
+			c.refuse(
+				"%s is set dynamically for %s, %s: remove it with kafka-configs.sh --alter --delete-config, and put "+
+					"what is needed into the properties file",
+				name,
+				of,
+				why,
+			)
+		}
+	}
+}
+
+// dynamic says why a broker's config cannot be set while it runs, or nothing.
+func (c *converter) dynamic(name, value string) string {
+	set := config.Dynamic{Cluster: map[string]string{name: value}}
+	if _, warnings := c.defaults.With(set); len(warnings) > 0 {
+		return "where it cannot be (" + strings.TrimPrefix(warnings[0].Message, "set at run time and ignored: ") + ")"
+	}
+	if config.Lookup(config.BrokerScope, name) != nil {
+		return ""
+	}
+	if err := c.defaults.ValidateDynamic(set, false); err != nil { // one that Kafka knows
+		return "which is not served"
+	}
+	return "" // a plugin's, for all that anybody knows: it is kept, as Kafka does
 }

@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +13,7 @@ import (
 	groups "spate/coordinator/group/record"
 	"spate/kafka"
 	"spate/kafka/record"
-	"spate/partition"
+	"spate/metadata/image"
 	"spate/segment"
 )
 
@@ -53,37 +54,30 @@ type logCheck struct {
 	next   kafka.Offset
 }
 
+// logFile is the log of one segment.
+type logFile struct {
+	base kafka.Offset
+	name string
+}
+
+// check walks through the log as the first start will find it.
 func (l *logCheck) check() error {
-	entries, err := l.fs.ReadDir(l.folder.path)
-	if err != nil {
+	files, err := l.files()
+	if err != nil || files == nil {
 		return err
 	}
-	var bases []kafka.Offset
-	for _, e := range entries {
-		base, suffix, ok := segment.ParseFileName(e.Name())
-		switch {
-		case partition.IsLeftover(e.Name()):
-		case strings.HasSuffix(e.Name(), ".swap"):
-			l.refuse("%s is half of a replacement of segments: start Kafka again and stop it cleanly",
-				path.Join(l.folder.path, e.Name()))
-			return nil
-		case ok && suffix == segment.LogSuffix:
-			bases = append(bases, base)
-		}
-	}
-	slices.Sort(bases)
 	point := l.folder.dir.recovery[l.tp]
-	for i, base := range bases {
-		// After a crash an offset gap behind what is known to be flushed is the mark of a lost tail, and what
-		// follows it goes: a log that was compacted must not come to that.
-		if i > 0 && l.next < base && base > point {
+	for i, f := range files {
+		// After a crash an offset gap behind what is known to be durable is the mark of a lost tail: what compaction
+		// left is told from it by how far the cleaner has been.
+		if i > 0 && l.next < f.base && f.base > max(point, l.cleaned()) {
 			l.refuse("%s has no offsets from %d to %d, as compaction leaves it, and is known to be flushed up to %d "+
 				"only: recovery could cut it there; start Kafka again and stop it cleanly",
-				l.folder.path, l.next, base, point)
+				l.folder.path, l.next, f.base, max(point, l.cleaned()))
 			return nil
 		}
-		l.next = max(l.next, base)
-		whole, err := l.segment(base, i+1 == len(bases))
+		l.next = max(l.next, f.base)
+		whole, err := l.segment(f, i+1 == len(files))
 		if err != nil || !whole {
 			return err
 		}
@@ -96,9 +90,74 @@ func (l *logCheck) check() error {
 	return nil
 }
 
+// cleaned is up to where holes are those that compaction left, or 0.
+func (l *logCheck) cleaned() kafka.Offset {
+	if !l.compacted() { // the first start takes holes for what they are in such a log alone
+		return 0
+	}
+	return l.folder.dir.cleaned[l.tp]
+}
+
+// compacted reports whether the topic is one whose log is compacted.
+func (l *logCheck) compacted() bool {
+	return strings.Contains(l.image.Configs(image.TopicResource(l.tp.Topic))["cleanup.policy"], "compact")
+}
+
+// files are the segments' logs in order, after a replacement that was interrupted has been ended as the first start
+// will do it: a compacted segment whose log is called .swap takes the place of those that begin in its range. No files
+// without an error: the log is refused.
+func (l *logCheck) files() ([]logFile, error) {
+	entries, err := l.fs.ReadDir(l.folder.path)
+	if err != nil {
+		return nil, err
+	}
+	files, swaps := []logFile{}, []logFile{}
+	firstCleaned := kafka.NoOffset
+	for _, e := range entries {
+		base, suffix, ok := segment.ParseFileName(e.Name())
+		switch {
+		case !ok:
+		case suffix == segment.LogSuffix:
+			files = append(files, logFile{base, e.Name()})
+		case suffix == segment.LogSuffix+segment.SwapSuffix:
+			swaps = append(swaps, logFile{base, e.Name()})
+		case suffix == segment.LogSuffix+segment.CleanedSuffix && firstCleaned == kafka.NoOffset:
+			firstCleaned = base // the names are in order
+		}
+	}
+	for _, swap := range swaps {
+		name := path.Join(l.folder.path, swap.name)
+		if firstCleaned != kafka.NoOffset && firstCleaned <= swap.base { // one of several: Kafka gives all of them up
+			l.refuse("%s is part of a replacement of segments that was not finished: start Kafka again and stop it "+
+				"cleanly", name)
+			return nil, nil
+		}
+		next := swap.base
+		position, err := walk(l.fs, name, false, func(b record.Batch) error {
+			next = b.NextOffset()
+			return nil
+		})
+		var disk *fs.PathError
+		switch {
+		case errors.As(err, &disk):
+			return nil, err
+		case err != nil:
+			l.refuse("%s is damaged at position %d: %v", name, position, err)
+			return nil, nil
+		}
+		files = slices.DeleteFunc(files, func(f logFile) bool {
+			return f.base == swap.base || swap.base <= f.base && f.base < next
+		})
+		files = append(files, swap)
+		l.note("%s takes the place of the segments that it was compacted from at the first start of Spate", name)
+	}
+	slices.SortFunc(files, func(a, b logFile) int { return cmp.Compare(a.base, b.base) })
+	return files, nil
+}
+
 // segment looks at one segment and reports whether its log goes on behind it.
-func (l *logCheck) segment(base kafka.Offset, last bool) (goesOn bool, err error) {
-	name := path.Join(l.folder.path, segment.FileName(base, segment.LogSuffix))
+func (l *logCheck) segment(f logFile, last bool) (goesOn bool, err error) {
+	name := path.Join(l.folder.path, f.name)
 	position, err := walk(l.fs, name, l.groups != nil, l.batch)
 	var disk *fs.PathError
 	switch {
@@ -116,6 +175,11 @@ func (l *logCheck) segment(base kafka.Offset, last bool) (goesOn bool, err error
 	torn := !l.folder.dir.clean && l.next >= l.folder.dir.recovery[l.tp] && !errors.As(err, &bad)
 	if !torn {
 		l.refuse("%s is damaged at position %d: %v", name, position, err)
+		return false, nil
+	}
+	if !last && l.compacted() { // the first start may take what is missing for holes that compaction left
+		l.refuse("%s ends at position %d, as after a power cut, and later segments of the compacted log are there: "+
+			"start Kafka again, let it recover, and stop it cleanly", name, position)
 		return false, nil
 	}
 	tail := "what follows"

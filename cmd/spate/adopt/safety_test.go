@@ -9,6 +9,7 @@ import (
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/metadata/image"
 	meta "spate/metadata/record"
 )
 
@@ -155,6 +156,76 @@ func TestWhatCompactionLeft(t *testing.T) {
 	}
 }
 
+// TestWhatACleanerLeft has gaps behind what is known to be flushed: below where the cleaner of a compacted topic has
+// been they are its own, whatever the end of the node was, and nothing is lost with them.
+func TestWhatACleanerLeft(t *testing.T) {
+	for _, c := range []struct {
+		name, policy, cleaned, want string
+	}{
+		{"a compacted topic, cleaned", "compact", "t 0 7\n", ""},
+		{"a compacted topic that is deleted from too", "delete,compact", "t 0 8\n", ""},
+		{"not cleaned so far", "compact", "t 0 6\n", "t-0 has no offsets from 2 to 7"},
+		{"a topic that is not compacted any more", "delete", "t 0 7\n", "t-0 has no offsets from 2 to 7"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNode(t)
+			n.add(configOf(image.ResourceTopic, "t", "cleanup.policy", c.policy))
+			n.file(home+"/t-0/00000000000000000007.log", string(n.data(7, record.BuilderOptions{})))
+			n.file(home+"/cleaner-offset-checkpoint", "0\n1\n"+c.cleaned)
+			must(t, n.fs.Remove(home+"/.kafka_cleanshutdown"))
+			p := n.check()
+			switch {
+			case c.want == "" && (len(p.Refusals) > 0 || p.Topics[0].Records != 4):
+				t.Errorf("%d records, refusals %q", p.Topics[0].Records, p.Refusals)
+			case c.want != "" && (len(p.Refusals) != 1 || !strings.Contains(p.Refusals[0], c.want)):
+				t.Errorf("refusals: %q, and not: %s", p.Refusals, c.want)
+			}
+		})
+	}
+}
+
+// TestAnInterruptedReplacement finds a compacted segment that was about to take the place of others: it is counted in
+// their stead, unless Kafka would throw it away.
+func TestAnInterruptedReplacement(t *testing.T) {
+	segments := func(n *node) {
+		n.add(configOf(image.ResourceTopic, "t", "cleanup.policy", "compact"))
+		n.file(home+"/t-0/00000000000000000002.log", string(n.data(2, record.BuilderOptions{})))
+		n.file(home+"/t-0/00000000000000000004.log", string(n.data(4, record.BuilderOptions{})))
+		n.file(home+"/t-0/00000000000000000000.log.swap", string(n.data(2, record.BuilderOptions{})))
+		n.file(home+"/cleaner-offset-checkpoint", "0\n1\nt 0 4\n")
+		must(n.T, n.fs.Remove(home+"/.kafka_cleanshutdown"))
+	}
+	n := newNode(t)
+	segments(n)
+	p := n.check()
+	if len(p.Refusals) > 0 || p.Topics[0].Records != 4 || !strings.Contains(strings.Join(p.Notes, "\n"),
+		"t-0/00000000000000000000.log.swap takes the place of") {
+		t.Errorf("%d records, notes %q, refusals %q", p.Topics[0].Records, p.Notes, p.Refusals)
+	}
+	n = newNode(t)
+	segments(n)
+	n.file(home+"/t-0/00000000000000000000.log.cleaned", "")
+	if p := n.check(); len(p.Refusals) != 1 ||
+		!strings.Contains(p.Refusals[0], "was not finished: start Kafka again") {
+		t.Errorf("one of several: refusals %q", p.Refusals)
+	}
+	n = newNode(t)
+	segments(n)
+	n.file(home+"/t-0/00000000000000000000.log.swap", string(n.data(0, record.BuilderOptions{})[:70]))
+	if p := n.check(); len(p.Refusals) != 1 ||
+		!strings.Contains(p.Refusals[0], ".log.swap is damaged at position 0") {
+		t.Errorf("a torn one: refusals %q", p.Refusals)
+	}
+	n = newNode(t)
+	segments(n)
+	n.file(home+"/t-0/00000000000000000002.log", string(n.data(2, record.BuilderOptions{})[:70]))
+	must(t, n.fs.Remove(home+"/t-0/00000000000000000000.log.swap"))
+	if p := n.check(); len(p.Refusals) != 1 ||
+		!strings.Contains(p.Refusals[0], "later segments of the compacted log") {
+		t.Errorf("a torn segment in the middle: refusals %q", p.Refusals)
+	}
+}
+
 // TestZerosAtTheEnd has a power cut leave zeros behind the end of a log and of the metadata: they are cut, unless the
 // node was stopped cleanly.
 func TestZerosAtTheEnd(t *testing.T) {
@@ -180,7 +251,9 @@ func TestThePlanAsJSON(t *testing.T) {
 	text, err := json.Marshal(n.check())
 	must(t, err)
 	want := `{"clusterId":"c","nodeId":1,"dirs":["data"],"cleanShutdown":true,"adopted":false,"topics":[{"name":"t",` +
-		`"id":"` + kafka.UUID{7}.String() + `","partitions":1,"records":2,"bytes":79}],"partitions":1,"bytes":79,"groups":0,` +
+		`"id":"` + kafka.UUID{
+		7,
+	}.String() + `","partitions":1,"records":2,"bytes":79}],"partitions":1,"bytes":79,"groups":0,` +
 		`"committedOffsets":0,"metadataLog":"` + logFolder + `","backup":"` + logFolder + `.kafka","metadataEndOffset":4,` +
 		`"refusals":[],"notes":["metadata.version goes from 25 to 30"]}`
 	if string(text) != want {

@@ -24,7 +24,6 @@ type foreign struct {
 const (
 	typeDelegationToken       meta.Type = 10
 	typeScram                 meta.Type = 11
-	typeClientQuota           meta.Type = 14
 	typeACL                   meta.Type = 18
 	typeRemoveACL             meta.Type = 19
 	typeZKMigration           meta.Type = 21
@@ -42,7 +41,6 @@ const (
 	someACLs   = "ACLs are set, and who may do what would not be checked any more"
 	someUsers  = "SCRAM credentials are set, and nobody would have to log in any more"
 	someTokens = "delegation tokens are, or were lately, in use, and nobody would have to log in any more"
-	someQuotas = "client quotas are set, and would not be kept any more"
 )
 
 var foreignTypes = map[meta.Type]foreign{
@@ -50,7 +48,6 @@ var foreignTypes = map[meta.Type]foreign{
 	typeRemoveDelegationToken: {}, // of no use without the token
 	typeScram:                 {matters: someUsers, key: scramKey(false)},
 	typeRemoveScram:           {matters: someUsers, key: scramKey(true)},
-	typeClientQuota:           {matters: someQuotas, key: quotaKey},
 	typeACL:                   {matters: someACLs, key: aclKey(false)},
 	typeRemoveACL:             {matters: someACLs, key: aclKey(true)},
 	typeZKMigration:           {},                       // ZooKeeper is gone since 4.0
@@ -72,15 +69,6 @@ func scramKey(removed bool) func([]byte) (string, bool) {
 		}
 		return string(body[:min(len(body), n+int(length))]), removed
 	}
-}
-
-// quotaKey is the entity and the key of the quota; value, removal and the count of tags, which is 0, follow them.
-func quotaKey(body []byte) (string, bool) {
-	const tail = 8 + 1 + 1
-	if len(body) < tail {
-		return string(body), false
-	}
-	return string(body[:len(body)-tail]), body[len(body)-2] != 0
 }
 
 // checkController refuses a controller on another node.
@@ -117,6 +105,3 @@ var harmless = map[string]string{
 	"unclean.leader.election.enable": "false", // no leader is ever taken from outside the ISR
 	"remote.storage.enable":          "false", // there is no remote storage
 }
-
-// harmlessBroker is the dynamic config that Kafka sets for all brokers of a new cluster, which is the default.
-var harmlessBroker = map[string]string{"min.insync.replicas": "1"}

@@ -1,0 +1,234 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"spate/internal/proc"
+	"spate/internal/task"
+)
+
+const (
+	compactedTopic = "latest"
+	compactedKeys  = 300
+	compactGroups  = 8
+	groupOffsets   = 60 // offsets that each group commits at a time
+	// compactedPerRound is some segments of the topic: a round lasts until so many records more are acknowledged.
+	compactedPerRound = 6000
+)
+
+// latest is the newest acknowledged number of each key.
+type latest struct {
+	mu    sync.Mutex
+	acked map[string]int64
+	count int
+}
+
+func (l *latest) note(key string, n int64) {
+	l.mu.Lock()
+	l.acked[key] = max(l.acked[key], n)
+	l.count++
+	l.mu.Unlock()
+}
+
+func (l *latest) total() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// Goal: kill -9 while logs are compacted loses no key's last value and no group's offsets.
+func TestKillNineWhileCompacting(t *testing.T) {
+	compactThrough(t, t.TempDir(), func(b *proc.Broker) error { b.Kill(); return nil })
+}
+
+// compactThrough has a producer and committing groups live through faults, while small segments are compacted all the
+// time. Each value is a number that rises: the last one read of a key must not be below the last one acknowledged.
+func compactThrough(t *testing.T, dir string, fault func(*proc.Broker) error) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(*seed, 7))
+	listen, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var broker *proc.Broker
+	start := func() {
+		t.Helper()
+		if broker, err = startCompacting(dir, listen); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() {
+		t.Helper()
+		if err := fault(broker); err != nil {
+			t.Fatal(err)
+		}
+		start()
+	}
+	start()
+	defer func() { broker.Kill() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(listen), kgo.DefaultProduceTopic(compactedTopic),
+		kgo.MaxBufferedRecords(300), kgo.ProducerBatchMaxBytes(64<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	configs := map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}
+	if _, err := admin.CreateTopic(ctx, 1, 1, configs, compactedTopic); err != nil {
+		t.Fatal(err)
+	}
+	values, offsets := &latest{acked: map[string]int64{}}, &latest{acked: map[string]int64{}}
+	var load task.Group
+	load.Go("produce", func() { produceLatest(ctx, client, values) })
+	load.Go("commit", func() { commitLatest(ctx, admin, offsets) })
+	await := func() {
+		t.Helper()
+		wantValues, wantCommits := values.total()+compactedPerRound, offsets.total()+25*groupOffsets
+		deadline := time.Now().Add(roundWithin)
+		for values.total() < wantValues || offsets.total() < wantCommits {
+			if time.Now().After(deadline) {
+				t.Fatalf("no progress (%d, %d): %s", values.total(), offsets.total(), broker.LogTail())
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+	for range *rounds {
+		await()
+		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
+		again()
+	}
+	await()
+	cancel()
+	load.Wait()
+	again()
+	checkLatest(t, listen, values, offsets)
+	checkWasCompacted(t, dir)
+	if err := broker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := verifyFiles(dir); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, compactedTopic+"-0", "*.log"))
+	t.Logf("%d records acknowledged, %d offsets committed; %d segments are left, %v",
+		values.total(), offsets.total(), len(logs), err)
+}
+
+// startCompacting starts a broker that cleans early and often.
+func startCompacting(dir, listen string) (*proc.Broker, error) {
+	return proc.Start(proc.Options{DataDir: dir, Listen: listen, Set: map[string]string{
+		"log.cleaner.backoff.ms": "20", "log.cleaner.min.cleanable.ratio": "0.01", "log.segment.bytes": "1048576",
+		"offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1",
+		"log.segment.delete.delay.ms": "100",
+	}})
+}
+
+// checkWasCompacted looks for the marks of the cleanings.
+func checkWasCompacted(t *testing.T, dir string) {
+	t.Helper()
+	for _, topic := range []string{compactedTopic, "__consumer_offsets"} {
+		text, err := os.ReadFile(filepath.Join(dir, "cleaner-offset-checkpoint"))
+		if !regexp.MustCompile(`(?m)^` + topic + ` 0 [1-9]`).Match(text) {
+			t.Errorf("%s was never compacted: %s %v", topic, text, err)
+		}
+	}
+}
+
+func produceLatest(ctx context.Context, client *kgo.Client, l *latest) {
+	for n := int64(1); ctx.Err() == nil; n++ {
+		key := fmt.Sprintf("key-%d", n%compactedKeys)
+		value := fmt.Sprintf("%d %s", n, strings.Repeat("v", 400))
+		client.Produce(ctx, &kgo.Record{Key: []byte(key), Value: []byte(value)}, func(_ *kgo.Record, err error) {
+			if err == nil {
+				l.note(key, n)
+			}
+		})
+	}
+}
+
+func commitLatest(ctx context.Context, admin *kadm.Client, l *latest) {
+	for n := int64(1); ctx.Err() == nil; n++ {
+		group := fmt.Sprintf("group-%d", n%compactGroups)
+		var o kadm.Offsets
+		for p := range int32(groupOffsets) {
+			o.Add(kadm.Offset{
+				Topic: compactedTopic, Partition: p, At: n, LeaderEpoch: -1, Metadata: strings.Repeat("m", 100),
+			})
+		}
+		answers, err := admin.CommitOffsets(ctx, group, o)
+		if err != nil {
+			continue
+		}
+		answers.Each(func(r kadm.OffsetResponse) {
+			if r.Err == nil {
+				l.note(fmt.Sprint(group, " ", r.Partition), n)
+			}
+		})
+	}
+}
+
+// checkLatest reads the topic from its start, and all groups' offsets.
+func checkLatest(t *testing.T, address string, values, offsets *latest) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), roundWithin)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ConsumeTopics(compactedTopic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	got := map[string]int64{}
+	behind := func() (missing []string) {
+		for key, want := range values.acked {
+			if got[key] < want {
+				missing = append(missing, fmt.Sprintf("%s is %d, not %d", key, got[key], want))
+			}
+		}
+		return missing
+	}
+	for len(behind()) > 0 && ctx.Err() == nil {
+		wait, done := context.WithTimeout(ctx, 10*time.Second)
+		fetches := client.PollFetches(wait)
+		done()
+		if fetches.NumRecords() == 0 {
+			break
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			number, _, _ := strings.Cut(string(r.Value), " ")
+			got[string(r.Key)], _ = strconv.ParseInt(number, 10, 64)
+		})
+	}
+	if lost := behind(); len(lost) > 0 || len(values.acked) != compactedKeys {
+		t.Errorf("%d of %d keys are behind: %v", len(lost), len(values.acked), lost)
+	}
+	for n := range compactGroups {
+		group := fmt.Sprintf("group-%d", n)
+		found, err := admin.FetchOffsets(ctx, group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(groupOffsets) {
+			o, _ := found.Lookup(compactedTopic, p)
+			if want := offsets.acked[fmt.Sprint(group, " ", p)]; o.At < want {
+				t.Errorf("the offset of %s, partition %d, is %d, not %d", group, p, o.At, want)
+			}
+		}
+	}
+}
