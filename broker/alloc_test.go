@@ -160,7 +160,7 @@ func TestFetchHandlerDoesNotAllocate(t *testing.T) {
 	}
 	committed := fetch(12, 0)
 	committed.IsolationLevel = 1
-	for p := range int32(2) { // two are aborted, one has nothing of a transaction
+	for p := range int32(3) {
 		r := n.replicas.TopicNamed("orders").Partition(kafka.PartitionIndex(p))
 		producer := &record.Producer{ID: 77}
 		n.append(r, batchOf(record.BuilderOptions{Producer: producer, Transactional: true}, "aborted"))

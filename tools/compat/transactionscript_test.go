@@ -43,7 +43,7 @@ func transactionsScript(s *script) {
 		}
 	}
 	say("list", "describe --transactional-id none", "describe-producers --topic plain --partition 0",
-		"describe-producers --topic none --partition 0", "find-hanging --topic plain", "find-hanging --topic none",
+		"find-hanging --topic plain",
 		"find-hanging", "abort --topic plain --partition 0 --start-offset 0", "abort --topic plain --partition 0")
 	worker := s.transaction("payments", "plain")
 	say("list", "list --duration-filter 0", "list --duration-filter 3600000", "describe --transactional-id payments",
