@@ -10,9 +10,9 @@ import (
 )
 
 // Records of a transaction go into a partition only if the transaction's coordinator knows of it: a client before
-// transaction.version 2 has told it by AddPartitionsToTxn, and the coordinator is asked whether that was so; for a later
-// client the coordinator is told here. It is asked with the first batch of a transaction in a partition. The connection
-// is paused meanwhile.
+// transaction.version 2 has told it by AddPartitionsToTxn, and the coordinator is asked whether that was so; for a
+// later client the coordinator is told here. It is asked with the first batch of a transaction in a partition. The
+// connection is paused meanwhile.
 
 // The versions of Produce that tell which transactions a client speaks.
 const (
@@ -149,7 +149,8 @@ func (o *produceOp) goOnAsking() {
 		return
 	case step == asking && o.isBusy():
 		o.asks.step = pausing
-		o.node.Clock.AfterFunc(o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.ms"), func() { o.conn.Post(o) })
+		every := o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.ms")
+		o.node.Clock.AfterFunc(every, func() { o.conn.Post(o) })
 		return
 	case step == asking:
 		o.noteVerified()
@@ -164,8 +165,11 @@ func (o *produceOp) goOnAsking() {
 // isBusy tells whether the coordinator is still at the producer's last transaction, so that it is worth while to ask
 // again.
 func (o *produceOp) isBusy() bool {
-	return o.version >= produceAdds && kafka.CodeOf(o.asks.said.err) == kafka.ConcurrentTransactions.Code &&
-		o.node.Clock.Now().Sub(o.asks.since) < o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.max.ms")
+	if o.version < produceAdds || kafka.CodeOf(o.asks.said.err) != kafka.ConcurrentTransactions.Code {
+		return false
+	}
+	within := o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.max.ms")
+	return o.node.Clock.Now().Sub(o.asks.since) < within
 }
 
 // noteVerified refuses the partitions about which the coordinator did not say yes.

@@ -112,7 +112,8 @@ func (s *story) read(d *datadriven.TestData) string {
 
 func (s *story) tellFetched(p *kmsg.FetchResponseTopicPartition) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "error %d, high watermark %d, last stable offset %d", p.ErrorCode, p.HighWatermark, p.LastStableOffset)
+	fmt.Fprintf(&out, "error %d, high watermark %d, last stable offset %d",
+		p.ErrorCode, p.HighWatermark, p.LastStableOffset)
 	switch {
 	case p.AbortedTransactions == nil:
 	case len(p.AbortedTransactions) == 0:
@@ -129,8 +130,9 @@ func (s *story) tellFetched(p *kmsg.FetchResponseTopicPartition) string {
 			break // cut off
 		}
 		rest = after
-		fmt.Fprintf(&out, "  %d to %d: %s epoch %d sequence %d, transactional %t%s\n", b.BaseOffset(), b.LastOffset(),
-			s.producerText(int64(b.ProducerID())), b.ProducerEpoch(), b.BaseSequence(), b.IsTransactional(), markerText(b))
+		fmt.Fprintf(&out, "  %d to %d: %s epoch %d sequence %d, transactional %t%s\n",
+			b.BaseOffset(), b.LastOffset(), s.producerText(int64(b.ProducerID())), b.ProducerEpoch(),
+			b.BaseSequence(), b.IsTransactional(), markerText(b))
 	}
 	return out.String()
 }

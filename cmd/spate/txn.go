@@ -223,8 +223,8 @@ func (f *clientFlags) describeTxns(cmd *cobra.Command, ids []string) error {
 
 func describeTxn(d *kadm.DescribedTransaction, now time.Time) describedTxn {
 	described := describedTxn{
-		ID: d.TxnID, Coordinator: d.Coordinator, ProducerID: d.ProducerID, ProducerEpoch: d.ProducerEpoch, State: d.State,
-		TimeoutMs: d.TimeoutMillis, Partitions: []string{},
+		ID: d.TxnID, Coordinator: d.Coordinator, ProducerID: d.ProducerID, ProducerEpoch: d.ProducerEpoch,
+		State: d.State, TimeoutMs: d.TimeoutMillis, Partitions: []string{},
 	}
 	if d.StartTimestamp >= 0 {
 		duration := now.UnixMilli() - d.StartTimestamp

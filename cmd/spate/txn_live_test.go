@@ -68,7 +68,8 @@ func TestTxn(t *testing.T) {
 	check(at("txn", "find-hanging", "--max-transaction-timeout", "3h"), 0, "", "no transaction hangs")
 	var hanging []hangingTxn
 	r = at("txn", "find-hanging", "--output", "json")
-	if err := json.Unmarshal([]byte(r.out), &hanging); err != nil || len(hanging) != 2 || hanging[0].DurationMinutes != 120 ||
+	if err := json.Unmarshal([]byte(r.out), &hanging); err != nil || len(hanging) != 2 ||
+		hanging[0].DurationMinutes != 120 ||
 		hanging[0].Topic != "orders" || hanging[0].Partition != 1 || hanging[0].StartOffset != 0 {
 		t.Fatalf("%v: %s", err, r.out)
 	}

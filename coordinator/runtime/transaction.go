@@ -48,8 +48,8 @@ func (s *shard) writeTransaction(now time.Time, records []coordinator.Record, t 
 	producer := record.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch, Sequence: kafka.NoSequence}
 	b.builder.Reset(record.BuilderOptions{Producer: &producer, Transactional: true})
 	b.add(kafka.Timestamp(now.UnixMilli()))
-	if refusal := s.appendOrFall(now, s.host.options.Codec, coordinator.Terms{Verification: t.Verification}); refusal != nil ||
-		s.machine == nil {
+	terms := coordinator.Terms{Verification: t.Verification}
+	if refusal := s.appendOrFall(now, s.host.options.Codec, terms); refusal != nil || s.machine == nil {
 		return refusal
 	}
 	at := coordinator.Place{Offset: b.base, ProducerID: t.ProducerID, ProducerEpoch: t.ProducerEpoch}
@@ -87,7 +87,8 @@ func (s *shard) writeMarker(now time.Time, e *EndTransaction) error {
 	}
 	b.builder.AppendEndTxnMarker(kafka.Timestamp(now.UnixMilli()), kind, e.CoordinatorEpoch)
 	invariant.Check(b.builder.Bytes() <= record.HeaderBytes+markerBytesMax, "a marker of %d bytes", b.builder.Bytes())
-	if refusal := s.appendOrFall(now, record.None, coordinator.Terms{TxnVersion: e.TxnVersion}); refusal != nil || s.machine == nil {
+	terms := coordinator.Terms{TxnVersion: e.TxnVersion}
+	if refusal := s.appendOrFall(now, record.None, terms); refusal != nil || s.machine == nil {
 		return refusal
 	}
 	s.machine.ApplyMarker(e.ProducerID, e.ProducerEpoch, e.Commit)

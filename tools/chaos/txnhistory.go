@@ -26,6 +26,7 @@ type Txn struct {
 	acked    map[RecordID]place // what the broker acknowledged
 }
 
+// String names the transaction.
 func (t *Txn) String() string {
 	return fmt.Sprintf("transaction %d of producer %d", t.Number, t.Producer)
 }
@@ -123,7 +124,8 @@ func (h *TxnHistory) Stable(partition int32, offset int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if offset < h.stable[partition] {
-		h.fault("the last stable offset of partition %d went back from %d to %d", partition, h.stable[partition], offset)
+		h.fault("the last stable offset of partition %d went back from %d to %d",
+			partition, h.stable[partition], offset)
 	}
 	h.stable[partition] = offset
 }

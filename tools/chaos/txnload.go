@@ -138,7 +138,8 @@ func (l *txnLoad) reader(level kgo.IsolationLevel) (*kgo.Client, error) {
 	for p := range int32(partitions) {
 		from[p] = kgo.NewOffset().At(0)
 	}
-	return kgo.NewClient(kgo.SeedBrokers(l.bootstrap), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{txnTopic: from}),
+	return kgo.NewClient(kgo.SeedBrokers(l.bootstrap),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{txnTopic: from}),
 		kgo.FetchIsolationLevel(level), kgo.FetchMaxWait(100*time.Millisecond), kgo.RetryBackoffFn(quickly))
 }
 

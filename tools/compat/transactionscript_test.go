@@ -24,8 +24,9 @@ var transactionMasks = []mask{
 	{what: regexp.MustCompile(`TIME\t\d+\t`), by: "TIME\tDURATION\t"},
 }
 
-// TestTransactionsCommand runs a script of Kafka's own tool for transactions against Apache Kafka and against the broker
-// under test: the texts must be equal, but for times. Both let records of transactions in that no coordinator knows of.
+// TestTransactionsCommand runs a script of Kafka's own tool for transactions against Apache Kafka and against the
+// broker under test: the texts must be equal, but for times. Both let records of transactions in that no coordinator
+// knows of.
 func TestTransactionsCommand(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()

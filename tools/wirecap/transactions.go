@@ -20,8 +20,9 @@ func (d *driver) fillTransaction(request kmsg.Request) {
 		r.TransactionalID, r.ProducerID, r.ProducerEpoch = transactionalID, p.ProducerID, p.ProducerEpoch
 		r.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: topic, Partitions: []int32{0, 1, 2}}}
 		r.Transactions = []kmsg.AddPartitionsToTxnRequestTransaction{{
-			TransactionalID: transactionalID, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, VerifyOnly: true,
-			Topics: []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Topic: topic, Partitions: []int32{0, 1}}},
+			TransactionalID: transactionalID, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch,
+			VerifyOnly: true,
+			Topics:     []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Topic: topic, Partitions: []int32{0, 1}}},
 		}}
 	case *kmsg.AddOffsetsToTxnRequest:
 		r.TransactionalID, r.ProducerID, r.ProducerEpoch = transactionalID, p.ProducerID, p.ProducerEpoch
@@ -66,8 +67,10 @@ func (d *driver) initTransactions() error {
 		}
 		d.producer = response.(*kmsg.InitProducerIDResponse)
 		err = kafka.ErrorOf(d.producer.ErrorCode)
-		if code := kafka.CodeOf(err); code != kafka.CoordinatorLoadInProgress.Code && code != kafka.NotCoordinator.Code &&
-			code != kafka.CoordinatorNotAvailable.Code && code != kafka.ConcurrentTransactions.Code {
+		switch kafka.CodeOf(err) {
+		case kafka.CoordinatorLoadInProgress.Code, kafka.NotCoordinator.Code, kafka.CoordinatorNotAvailable.Code,
+			kafka.ConcurrentTransactions.Code:
+		default:
 			return err
 		}
 	}
