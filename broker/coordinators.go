@@ -33,7 +33,9 @@ type coordinators struct {
 }
 
 func newCoordinators(b *Broker) (*coordinators, error) {
-	c := &coordinators{settings: b.config.Get().Groups(), leading: leading{broker: b, topic: kafka.ConsumerOffsetsTopic}}
+	c := &coordinators{
+		settings: b.config.Get().Groups(), leading: leading{broker: b, topic: kafka.ConsumerOffsetsTopic},
+	}
 	codec, err := record.ParseCodec(c.settings.OffsetsTopicCompression)
 	if err != nil {
 		return nil, err

@@ -164,10 +164,10 @@ func (o *outcomes) run(p *txnProducer) {
 	}
 }
 
-// Goal: whatever moment the power goes, a transaction whose end was acknowledged has that end in all of its partitions,
-// every other one is there in whole or not at all, and none stays open. Method: producers commit and abort; the disk is
-// copied in the middle, with what was not flushed torn at random; a broker starts on the copy, and the producers come
-// back.
+// Goal: whatever moment the power goes, a transaction whose end was acknowledged has that end in all of its
+// partitions, every other one is there in whole or not at all, and none stays open. Method: producers commit and
+// abort; the disk is copied in the middle, with what was not flushed torn at random; a broker starts on the copy, and
+// the producers come back.
 func TestAPowerCutTearsNoTransaction(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -229,8 +229,8 @@ func (n *node) checkTransactions(ids []string, told map[string]bool) {
 	}
 }
 
-// Goal: a coordinator that loses its state, because its disk was full or failed, or because it is told to resign, goes on
-// where it was. Method: a restart between transactions and in the middle of one.
+// Goal: a coordinator that loses its state, because its disk was full or failed, or because it is told to resign,
+// goes on where it was. Method: a restart between transactions and in the middle of one.
 func TestTransactionsOverARestart(t *testing.T) {
 	n := startNode(t, with("transaction.state.log.num.partitions=1"))
 	n.createTopic("orders", 2)

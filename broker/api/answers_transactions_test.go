@@ -34,44 +34,46 @@ func TestTransactionsAreAnsweredAsByKafka(t *testing.T) {
 		if *kafkaAddress == "" {
 			t.Parallel() // each story has a broker of its own
 		}
-		s := newStory(t, transactionSettings...)
-		s.isExact = true
-		s.nonce = randomWord(t)
-		s.findTransactions()
-		links := map[string]*link{}
-		t.Cleanup(func() {
-			for _, l := range links {
-				l.conn.Close()
+		tellTransactions(t, newStory(t, transactionSettings...), path)
+	})
+}
+
+// tellTransactions runs one story.
+func tellTransactions(t *testing.T, s *story, path string) {
+	s.isExact = true
+	s.nonce = randomWord(t)
+	s.findTransactions()
+	links := map[string]*link{}
+	t.Cleanup(func() {
+		for _, l := range links {
+			l.conn.Close()
+		}
+	})
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		s.t = t
+		d.Input = s.fill(d.Input)
+		switch d.Cmd {
+		case "topic":
+			return s.topic(d)
+		case "ask":
+			l := s.link(links, d)
+			s.keepProducer = ""
+			if d.HasArg("producer") {
+				d.ScanArgs(t, "producer", &s.keepProducer)
 			}
-		})
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			s.t = t
-			d.Input = s.fill(d.Input)
-			switch d.Cmd {
-			case "topic":
-				return s.topic(d)
-			case "ask":
-				l := s.link(links, d)
-				s.keepProducer = ""
-				if d.HasArg("producer") {
-					d.ScanArgs(t, "producer", &s.keepProducer)
-				}
-				l.send(s, d)
-				return strings.ReplaceAll(l.await(s, d), s.nonce, "%n")
-			}
-			switch d.Cmd {
-			case "exhaust":
-				return s.exhaust(s.link(links, d), d)
-			case "produce":
-				return strings.ReplaceAll(s.produceInTxn(d), s.nonce, "%n")
-			case "read":
-				return s.read(d)
-			case "ends":
-				return s.ends(d)
-			}
-			t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
-			return ""
-		})
+			l.send(s, d)
+			return strings.ReplaceAll(l.await(s, d), s.nonce, "%n")
+		case "exhaust":
+			return s.exhaust(s.link(links, d), d)
+		case "produce":
+			return strings.ReplaceAll(s.produceInTxn(d), s.nonce, "%n")
+		case "read":
+			return s.read(d)
+		case "ends":
+			return s.ends(d)
+		}
+		t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+		return ""
 	})
 }
 
