@@ -162,6 +162,7 @@ func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) {
 		}
 	}
 	target.open.Add(1)
+	target.server.ticking.wake(target.server)
 	a.ids++
 	a.account.accepted.Add(1)
 	c := &conn{loop: target, id: a.ids, listener: li, remote: remote, local: local, fd: fd}

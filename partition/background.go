@@ -18,10 +18,13 @@ type background struct {
 
 	// The fields below belong to Poll.
 	retention, recovery, highWatermark, producers time.Time // when each is due next; zero before the first Poll
+	retry                                         time.Time // when retryStalled is
 	idle                                          time.Time // when closeIdle is; zero while no file is open
+	timed                                         []*Log    // those with a flush.ms
 
 	mu      sync.Mutex
 	unsaved []*Log   // logs with side files to write
+	stalled []*Log   // logs whose last flush found the disk full: it is tried again
 	garbage []func() // what unmaps and closes the files of segments that nobody reads any more
 }
 
@@ -103,23 +106,30 @@ func (d *LogDir) Poll(now time.Time) (next time.Time) {
 		return now.Add(d.options.CheckpointInterval) // nothing is written any more
 	}
 	b := &d.background
-	d.saveSideFiles()
+	unsaved := d.saveSideFiles()
 	next = earlier(d.flushOverdue(now), d.closeIdle(now))
-	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && soon.Before(b.recovery) {
+	if unsaved {
+		next = earlier(next, now.Add(retryDelay))
+	}
+	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && (b.recovery.IsZero() || soon.Before(b.recovery)) {
 		b.recovery = soon
 	}
 	work := []struct {
-		due   *time.Time
-		every time.Duration
-		do    func(now time.Time)
+		due    *time.Time
+		every  time.Duration
+		do     func(now time.Time)
+		wanted bool
 	}{
-		{&b.retention, d.options.RetentionCheckInterval, d.retain},
-		{&b.recovery, d.options.CheckpointInterval, d.pollRecoveryCheckpoint},
-		{&b.highWatermark, d.options.HighWatermarkInterval, d.pollHighWatermarkCheckpoint},
-		{&b.producers, d.options.ProducerExpirationCheck, d.expireProducers},
+		{&b.retention, d.options.RetentionCheckInterval, d.retain, true},
+		{&b.recovery, d.options.CheckpointInterval, d.pollRecoveryCheckpoint, d.pointsMoved.flag.Load()},
+		{&b.highWatermark, d.options.HighWatermarkInterval, d.pollHighWatermarkCheckpoint, d.marksMoved.flag.Load()},
+		{&b.producers, d.options.ProducerExpirationCheck, d.expireProducers, true},
 	}
 	for _, w := range work {
 		switch {
+		case !w.wanted:
+			*w.due = time.Time{} // where nothing has changed nobody wakes up
+			continue
 		case w.due.IsZero():
 			*w.due = now.Add(w.every)
 		case !now.Before(*w.due):
@@ -139,9 +149,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next
-// Poll.
-func (d *LogDir) saveSideFiles() {
+// saveSideFiles writes the side files of the logs on the list. What a full disk refuses remains, to be tried again by
+// the next Poll.
+func (d *LogDir) saveSideFiles() (remain bool) {
 	b := &d.background
 	b.mu.Lock()
 	logs := b.unsaved
@@ -154,17 +164,55 @@ func (d *LogDir) saveSideFiles() {
 			b.mu.Lock()
 			b.unsaved = append(b.unsaved, l)
 			b.mu.Unlock()
+			remain = true
 		}
 	}
+	return remain
+}
+
+// retryDelay is how soon what a full disk refused is tried again.
+const retryDelay = time.Second
+
+// wantRetry puts l on the list of those that are to be flushed again later.
+func (d *LogDir) wantRetry(l *Log) {
+	b := &d.background
+	b.mu.Lock()
+	if !slices.Contains(b.stalled, l) {
+		b.stalled = append(b.stalled, l)
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+// retryStalled has those flushed whose last flush found the disk full, and says when to look again.
+func (d *LogDir) retryStalled(now time.Time) (next time.Time) {
+	b := &d.background
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.stalled) == 0 {
+		return time.Time{}
+	}
+	if !now.Before(b.retry) {
+		for _, l := range b.stalled {
+			l.AwaitFlush()
+		}
+		b.stalled = nil
+		b.retry = now.Add(retryDelay)
+	}
+	return b.retry
 }
 
 // flushOverdue has those logs flushed whose records have waited for flush.ms, or whose last flush found the disk full,
 // and says when to look again.
 func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
-	for _, l := range d.list() {
-		if l.stalled.Swap(false) {
-			l.AwaitFlush()
-		}
+	b := &d.background
+	next = d.retryStalled(now)
+	if d.timedStale.Swap(false) {
+		b.timed = slices.DeleteFunc(slices.Clone(d.list()), func(l *Log) bool {
+			return l.config.Load().FlushInterval == Forever
+		})
+	}
+	for _, l := range b.timed {
 		interval := l.config.Load().FlushInterval
 		if interval == Forever {
 			continue
