@@ -114,6 +114,8 @@ func (b *Broker) closeMetadata(context.Context) error { return b.metadata.Close(
 func (b *Broker) openListeners() error {
 	o := netOptions(b.env, b.config.Get())
 	o.LoopLag = b.registry.Histogram(metrics.LoopLag)
+	b.quotas = api.NewQuotas(b.env.Clock, b.registry, quotaOptions(b.config.Get()))
+	o.Newcomers = b.quotas.Admit
 	server, err := netpoll.New(o, front{b})
 	if err != nil {
 		return err
@@ -162,6 +164,7 @@ func (b *Broker) startHandlers() error {
 		Sessions:      api.NewSessions(b.env.Clock, b.env.Rand, c.Int("max.incremental.fetch.session.cache.slots")),
 		Writers:       api.StartWriters(b.dirs.logs),
 		Workers:       api.StartWorkers(c.Int("num.io.threads")),
+		Quotas:        b.quotas,
 		FetchBytesMax: c.Int("fetch.max.bytes"),
 
 		Groups: b.coordinators.host, Rand: b.env.Rand,
@@ -185,8 +188,14 @@ func (b *Broker) stopHandlers(context.Context) error {
 
 // loadPartitions opens the logs of the image that the metadata log ended with, and follows what comes after it.
 func (b *Broker) loadPartitions() error {
-	img := b.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) { b.replicas.Apply(next, d) })
+	img := b.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) {
+		b.replicas.Apply(next, d)
+		if len(d.QuotasChanged) > 0 {
+			b.quotas.Publish(next)
+		}
+	})
 	b.config.Follow(b.reconfigure)
+	b.quotas.Publish(img)
 	if err := b.replicas.Load(img); err != nil {
 		return err
 	}

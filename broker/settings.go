@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"spate/broker/api"
+	"spate/broker/quota"
 	"spate/internal/config"
 	"spate/internal/invariant"
 	"spate/kafka"
@@ -198,4 +200,16 @@ func dirOptions(c *config.Config, clusterID string, files *partition.OpenFiles) 
 	o.ProducerExpiration = c.Duration("producer.id.expiration.ms")
 	o.Files = files
 	return o
+}
+
+// quotaOptions is what client quotas are measured over.
+func quotaOptions(c *config.Config) api.QuotaOptions {
+	window := func(prefix string) quota.Window {
+		size := time.Duration(c.Int(prefix+"window.size.seconds")) * time.Second
+		return quota.Window{Samples: c.Int(prefix + "window.num"), SampleMs: size.Milliseconds()}
+	}
+	return api.QuotaOptions{
+		Window: window("quota."), ControllerWindow: window("controller.quota."),
+		ConnectionsRateMax: c.Int("max.connection.creation.rate"),
+	}
 }

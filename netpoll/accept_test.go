@@ -246,7 +246,7 @@ func TestPausedListener(t *testing.T) {
 	paused := make(chan struct{})
 	a.trigger(func(any) error {
 		for _, li := range a.listeners {
-			a.pause(li)
+			a.pause(li, acceptPause)
 		}
 		close(paused)
 		return nil

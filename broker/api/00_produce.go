@@ -3,6 +3,8 @@ package api
 import (
 	"errors"
 	"slices"
+	"time"
+
 	"spate/kafka"
 	"spate/kafka/record"
 	"spate/kafka/wire"
@@ -27,6 +29,8 @@ type produceOp struct {
 	names    []byte                          // backs the names of topics that are not known here
 	failed   bool                            // some partition has an error
 	waits    int                             // jobs that wait for the high watermark
+	bytes    int                             // of the request
+	busy     time.Duration                   // on a thread, until the appends were done
 	pieces   [1]netpoll.Piece
 	buf      []byte
 }
@@ -61,6 +65,7 @@ func produce(c *Context) error {
 		return err
 	}
 	o.stage(o.meter().decode)
+	o.bytes = requestBytes(c)
 	o.resolve(c)
 	if o.append() {
 		o.takeDetour(c)

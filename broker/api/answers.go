@@ -62,7 +62,9 @@ func (c *Context) decide(ctx context.Context, timeoutMs int32, cmd controller.Co
 	defer cancel()
 	timer := c.Node.Clock.AfterFunc(time.Duration(timeoutMs)*time.Millisecond, cancel)
 	defer timer.Stop()
+	begun := c.Node.Clock.Now()
 	reply, err := c.Node.Metadata.Submit(limited, cmd)
+	c.waited += c.Node.Clock.Now().Sub(begun)
 	switch {
 	case err == nil:
 		return reply, nil
