@@ -219,11 +219,8 @@ func (b *Broker) register() error {
 	}
 	cmd := controller.RegisterBroker{
 		BrokerID: b.node.ID, ClusterID: b.clusterID, IncarnationID: incarnation,
-		LogDirs: b.dirs.registered(b.lastRegistration()),
-		Features: []record.FeatureRange{
-			{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
-			{Name: "group.version", Min: 0, Max: groupVersionMax},
-		},
+		LogDirs:  b.dirs.registered(b.lastRegistration()),
+		Features: features,
 	}
 	if rack := b.config.Get().String("broker.rack"); rack != "" {
 		cmd.Rack = &rack
@@ -242,9 +239,6 @@ func (b *Broker) register() error {
 	b.node.Epoch = b.epoch
 	return nil
 }
-
-// groupVersionMax is the level of the feature group.version at which KIP-848's consumer groups are served.
-const groupVersionMax = 1
 
 // startCoordinators begins to load the coordinators of the partitions that this broker leads, and follows what comes
 // after that. The registration has made it their leader.

@@ -11,8 +11,10 @@ import (
 	"spate/internal/invariant"
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/metadata"
 	"spate/metadata/controller"
 	"spate/metadata/image"
+	meta "spate/metadata/record"
 	"spate/netpoll"
 	"spate/partition"
 	"spate/replica"
@@ -68,6 +70,8 @@ func controllerSettings(c *config.Config) controller.Settings {
 	return controller.Settings{
 		PartitionsDefault:        int32(c.Int("num.partitions")),
 		ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
+		NodeID:                   kafka.BrokerID(c.NodeID()),
+		Features:                 features,
 		ValidateConfigs: func(now *image.Image, r image.Resource, configs map[string]string) error {
 			switch {
 			case r.Type == image.ResourceBroker:
@@ -82,6 +86,12 @@ func controllerSettings(c *config.Config) controller.Settings {
 		},
 		ListDefault: listDefault,
 	}
+}
+
+// features are the levels that this node supports.
+var features = []meta.FeatureRange{
+	{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
+	{Name: "group.version", Min: 0, Max: 1}, // 1: KIP-848's consumer groups
 }
 
 // listDefault implements controller.Settings.ListDefault. Those of client metrics are no lists for Kafka's controller.
