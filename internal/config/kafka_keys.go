@@ -125,7 +125,6 @@ var laterKeys = []string{
 // laterTopicKeys are the topic keys of Kafka 4.3.1 that this broker does not serve yet, sorted: a topic that asks for
 // one is refused, because it would not get what it asked for.
 var laterTopicKeys = []string{
-	"follower.replication.throttled.replicas", "leader.replication.throttled.replicas",
 	"local.retention.bytes", "local.retention.ms",
 	"remote.log.copy.disable", "remote.log.delete.on.disable",
 	"remote.storage.enable", "unclean.leader.election.enable",
