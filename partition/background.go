@@ -106,11 +106,9 @@ func (d *LogDir) Poll(now time.Time) (next time.Time) {
 		return now.Add(d.options.CheckpointInterval) // nothing is written any more
 	}
 	b := &d.background
-	unsaved := d.saveSideFiles()
-	next = earlier(d.flushOverdue(now), d.closeIdle(now))
-	if unsaved {
-		next = earlier(next, now.Add(retryDelay))
-	}
+	idle := d.closeIdle(now) // first: somebody may be refused meanwhile
+	unsaved := d.saveSideFiles(now)
+	next = earlier(earlier(d.flushOverdue(now), idle), unsaved)
 	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && (b.recovery.IsZero() || soon.Before(b.recovery)) {
 		b.recovery = soon
 	}
@@ -149,13 +147,20 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// saveSideFiles writes the side files of the logs on the list. What a full disk refuses remains, to be tried again by
-// the next Poll.
-func (d *LogDir) saveSideFiles() (remain bool) {
+// saveTogether is how many logs' side files are written before other background work has its turn.
+const saveTogether = 100
+
+// saveSideFiles writes the side files of logs on the list, and says when to write those that remain: at once, or where
+// a full disk refused one, a little later.
+func (d *LogDir) saveSideFiles(now time.Time) (next time.Time) {
 	b := &d.background
 	b.mu.Lock()
-	logs := b.unsaved
-	b.unsaved = nil
+	n := min(len(b.unsaved), saveTogether)
+	logs := slices.Clone(b.unsaved[:n])
+	b.unsaved = slices.Delete(b.unsaved, 0, n)
+	if len(b.unsaved) > 0 {
+		next = now
+	}
 	b.mu.Unlock()
 	for _, l := range logs {
 		l.unsaved.Store(false) // before: what comes from now on is for another turn
@@ -164,10 +169,10 @@ func (d *LogDir) saveSideFiles() (remain bool) {
 			b.mu.Lock()
 			b.unsaved = append(b.unsaved, l)
 			b.mu.Unlock()
-			remain = true
+			next = now.Add(retryDelay)
 		}
 	}
-	return remain
+	return next
 }
 
 // retryDelay is how soon what a full disk refused is tried again.

@@ -153,3 +153,27 @@ func TestIdleDirectoriesSleep(t *testing.T) {
 		t.Errorf("it wrote %s", strings.Join(written, ", "))
 	}
 }
+
+// TestSideFilesTakeTurns: with many side files to write, a file that is idle is closed before all are written.
+func TestSideFilesTakeTurns(t *testing.T) {
+	const logs = 3 * saveTogether
+	w := newWorld()
+	w.options.Files = NewOpenFiles(2 * logs)
+	d := w.openDir(t)
+	for _, o := range d.OpenLogs(newLogs(logs, smallConfig())) {
+		w.mustClient(t, o.Log, batchSpec{count: 5})
+		o.Log.AwaitFlush()
+	}
+	d.PollFlush() // the epochs are to be saved now
+	left := func() int {
+		d.background.mu.Lock()
+		defer d.background.mu.Unlock()
+		return len(d.background.unsaved)
+	}
+	for want := logs - saveTogether; want >= 0; want -= saveTogether {
+		next := d.Poll(w.clock.Now())
+		if left() != want || want > 0 && next.After(w.clock.Now()) {
+			t.Errorf("%d are left, and the next look is in %v; want %d", left(), next.Sub(w.clock.Now()), want)
+		}
+	}
+}
