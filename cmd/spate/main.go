@@ -82,8 +82,8 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newProduce(), newConsume(),
-		newDump(), newVerify(), newAdopt(), newVersion())
+	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newQuota(), newProduce(),
+		newConsume(), newDump(), newVerify(), newAdopt(), newVersion())
 	explainArguments(root)
 	return root
 }

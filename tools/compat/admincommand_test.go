@@ -102,6 +102,7 @@ func TestAdminTools(t *testing.T) {
 	run("configs of topics", topicConfigsScript)
 	run("configs of brokers, groups and client metrics", configsScript)
 	run("reassignments", reassignScript)
+	run("quotas", quotasScript)
 	run("the node", nodeScript)
 	if t.Failed() {
 		return
