@@ -56,7 +56,8 @@ func (p Partitions) Create(ctx context.Context, t Target) (Sample, error) {
 // Fill writes the records of every partition, a batch for each record.
 func (p Partitions) Fill(ctx context.Context, t Target) (Sample, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.Bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(2*p.Count()))
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(2*p.Count()),
+		kgo.UnknownTopicRetries(-1)) // Kafka hosts a partition some time after it has said that it is made
 	if err != nil {
 		return Sample{}, err
 	}

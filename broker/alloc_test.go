@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -23,6 +24,7 @@ type stubConn struct {
 	tickets      netpoll.Ticket
 	tasks        chan netpoll.Task
 	sent         int
+	muted        int
 }
 
 func newStubConn() *stubConn { return &stubConn{tasks: make(chan netpoll.Task, 16)} }
@@ -47,6 +49,8 @@ func (c *stubConn) await(answers int) {
 		(<-c.tasks).Run()
 	}
 }
+
+func (c *stubConn) Mute(time.Duration) { c.muted++ }
 
 func (c *stubConn) Pause()  {}
 func (c *stubConn) Resume() {}
@@ -138,6 +142,28 @@ func TestProduceInATransactionDoesNotAllocate(t *testing.T) {
 	}
 	if end := n.replicas.TopicNamed("orders").Partition(0).View().Log.LogEndOffset(); end != 2 {
 		t.Errorf("the log ends at %d", end)
+	}
+}
+
+// TestQuotasDoNotAllocate: nor when the client is measured, and has to wait.
+func TestQuotasDoNotAllocate(t *testing.T) {
+	n := startNode(t)
+	id := n.createTopic("orders", 1)
+	admin := n.as("admin")
+	for _, limit := range []float64{1e12, 1} {
+		for _, key := range []string{"producer_byte_rate", "consumer_byte_rate", "request_percentage"} {
+			admin.setQuota(key, limit)
+		}
+		c := newStubConn()
+		produce := c.request(n, produceRequest(13, -1, "", id, 0, batch("a", "b")))
+		fetch := c.request(n, fetchRequest(17, "", id, 0, 0))
+		account := n.quotas.AccountOf(nil, []byte("test"))
+		produce.Account, fetch.Account = account, account
+		expectNoAllocs(t, func() { c.deliver(t, produce) })
+		expectNoAllocs(t, func() { c.deliver(t, fetch) })
+		if throttled := limit == 1; (c.muted > 0) != throttled {
+			t.Errorf("with a quota of %v the connection was muted %d times", limit, c.muted)
+		}
 	}
 }
 

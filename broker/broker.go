@@ -41,6 +41,7 @@ type Broker struct {
 	replicas  *replica.Set
 	node      *api.Node
 	server    *netpoll.Server
+	quotas    *api.Quotas
 	listeners []Listener
 	epoch     kafka.BrokerEpoch // of this process, from its registration
 	closings  closings

@@ -40,6 +40,7 @@ func (b *Broker) reconfigure(old, next *config.Config) {
 		b.replicas.Reconfigure()
 	}
 	b.server.SetConnectionLimits(netOptions(b.env, next))
+	b.quotas.SetConnectionRateMax(next.Int("max.connection.creation.rate"))
 	b.node.Workers.Resize(next.Int("num.io.threads"))
 	b.tuneDirs(next)
 }

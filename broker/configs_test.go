@@ -157,3 +157,43 @@ func TestPoolsFollowTheBroker(t *testing.T) {
 		t.Errorf("groups wait for %s", got)
 	}
 }
+
+// Goal: a downgrade of the consumer groups is kept by a restart, which would finalize what is not, and so is what comes
+// after it. Method: heartbeats before and after.
+func TestADowngradeIsKept(t *testing.T) {
+	n := startNode(t)
+	code := func() int16 {
+		request := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		request.Version, request.Group, request.RebalanceTimeoutMillis = 0, "g", 60_000
+		request.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		return ask[*kmsg.ConsumerGroupHeartbeatResponse](n.client(), request).ErrorCode
+	}
+	update := func(level int16, upgradeType int8) {
+		t.Helper()
+		request := kmsg.NewPtrUpdateFeaturesRequest()
+		request.Version = 2
+		request.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{
+			{Feature: "group.version", MaxVersionLevel: level, UpgradeType: upgradeType},
+		}
+		if r := ask[*kmsg.UpdateFeaturesResponse](n.client(), request); r.ErrorCode != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if code() == kafka.UnsupportedVersion.Code {
+		t.Fatal("the consumer protocol is off at first")
+	}
+	update(0, 2)
+	for range 2 {
+		if code() != kafka.UnsupportedVersion.Code {
+			t.Error("the consumer protocol is on")
+		}
+		n.restart()
+	}
+	update(1, 1)
+	for range 2 {
+		if code() == kafka.UnsupportedVersion.Code {
+			t.Error("the consumer protocol is off")
+		}
+		n.restart()
+	}
+}

@@ -63,6 +63,7 @@ func (c *connection) serve(f *netpoll.Frame) error {
 		return err
 	}
 	r.Header, r.Body, r.Frame, r.BodyBytes = header, body, f, len(body)
+	r.Account = c.broker.node.Quotas.AccountOf(r.Account, header.ClientID)
 	r.Ticket = r.Conn.Reserve()
 	handler := api.HandlerOf(header.Key)
 	switch {

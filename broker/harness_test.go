@@ -46,11 +46,12 @@ func (l *logBuffer) String() string {
 // node is a broker under test, over a directory of its own unless fs says otherwise.
 type node struct {
 	*Broker
-	t    testing.TB
-	fs   vfs.FS
-	dirs string
-	set  []string
-	log  *logBuffer
+	t     testing.TB
+	fs    vfs.FS
+	clock clock.Clock // the machine's where it is nil
+	dirs  string
+	set   []string
+	log   *logBuffer
 }
 
 type nodeOption func(*node)
@@ -60,6 +61,9 @@ func with(set ...string) nodeOption { return func(n *node) { n.set = append(n.se
 
 // on puts the log directories, comma separated, on a file system.
 func on(fs vfs.FS, dirs string) nodeOption { return func(n *node) { n.fs, n.dirs = fs, dirs } }
+
+// by has the broker go by another clock.
+func by(c clock.Clock) nodeOption { return func(n *node) { n.clock = c } }
 
 // startNode starts a broker and ends it with the test.
 func startNode(t testing.TB, options ...nodeOption) *node {
@@ -89,8 +93,11 @@ func (n *node) tryStart() error {
 	if err != nil {
 		return err
 	}
+	if n.clock == nil {
+		n.clock = clock.Real{}
+	}
 	logger := slog.New(slog.NewTextHandler(n.log, nil))
-	n.Broker, err = Open(Env{Clock: clock.Real{}, FS: n.fs, Rand: rand.Reader, Log: logger}, cfg)
+	n.Broker, err = Open(Env{Clock: n.clock, FS: n.fs, Rand: rand.Reader, Log: logger}, cfg)
 	return err
 }
 

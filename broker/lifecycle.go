@@ -114,6 +114,8 @@ func (b *Broker) closeMetadata(context.Context) error { return b.metadata.Close(
 func (b *Broker) openListeners() error {
 	o := netOptions(b.env, b.config.Get())
 	o.LoopLag = b.registry.Histogram(metrics.LoopLag)
+	b.quotas = api.NewQuotas(b.env.Clock, b.registry, quotaOptions(b.config.Get()))
+	o.Newcomers = b.quotas.Admit
 	server, err := netpoll.New(o, front{b})
 	if err != nil {
 		return err
@@ -163,6 +165,7 @@ func (b *Broker) startHandlers() error {
 		Sessions:      api.NewSessions(b.env.Clock, b.env.Rand, c.Int("max.incremental.fetch.session.cache.slots")),
 		Writers:       api.StartWriters(b.dirs.logs),
 		Workers:       api.StartWorkers(c.Int("num.io.threads")),
+		Quotas:        b.quotas,
 		FetchBytesMax: c.Int("fetch.max.bytes"),
 
 		Groups: b.coordinators.host, Txns: b.transactions.host, Rand: b.env.Rand,
@@ -186,8 +189,14 @@ func (b *Broker) stopHandlers(context.Context) error {
 
 // loadPartitions opens the logs of the image that the metadata log ended with, and follows what comes after it.
 func (b *Broker) loadPartitions() error {
-	img := b.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) { b.replicas.Apply(next, d) })
+	img := b.metadata.Subscribe(func(_, next *image.Image, d *image.Delta) {
+		b.replicas.Apply(next, d)
+		if len(d.QuotasChanged) > 0 {
+			b.quotas.Publish(next)
+		}
+	})
 	b.config.Follow(b.reconfigure)
+	b.quotas.Publish(img)
 	if err := b.replicas.Load(img); err != nil {
 		return err
 	}
@@ -211,12 +220,8 @@ func (b *Broker) register() error {
 	}
 	cmd := controller.RegisterBroker{
 		BrokerID: b.node.ID, ClusterID: b.clusterID, IncarnationID: incarnation,
-		LogDirs: b.dirs.registered(b.lastRegistration()),
-		Features: []record.FeatureRange{
-			{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
-			{Name: "group.version", Min: 0, Max: groupVersionMax},
-			{Name: transactionVersion, Min: 0, Max: transactionVersionMax},
-		},
+		LogDirs:  b.dirs.registered(b.lastRegistration()),
+		Features: features,
 	}
 	if rack := b.config.Get().String("broker.rack"); rack != "" {
 		cmd.Rack = &rack
@@ -235,9 +240,6 @@ func (b *Broker) register() error {
 	b.node.Epoch = b.epoch
 	return nil
 }
-
-// groupVersionMax is the level of the feature group.version at which KIP-848's consumer groups are served.
-const groupVersionMax = 1
 
 // startCoordinators begins to load the coordinators of the partitions that this broker leads, and follows what comes
 // after that. The registration has made it their leader.

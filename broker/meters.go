@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"spate/broker/quota"
 	"spate/coordinator/group"
 	"spate/coordinator/group/classic"
 	"spate/coordinator/group/consumer"
@@ -25,6 +26,9 @@ func (b *Broker) watch() {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
 			emit(metrics.Value{Labels: labels, Number: float64(read())})
 		})
+	}
+	for kind := range quota.Kinds {
+		level(metrics.QuotaClients, func() int64 { return int64(b.quotas.Clients(kind)) }, kind.String())
 	}
 	level(metrics.Topics, func() int64 { return int64(b.metadata.Image().TopicCount()) })
 	level(metrics.MetadataOffset, func() int64 { return int64(b.metadata.Image().EndOffset()) - 1 })
@@ -48,7 +52,9 @@ func (b *Broker) watchNetwork() {
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedTotal }, "total")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedPerIP }, "per-ip")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedFiles }, "descriptors")
+	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedRate }, "rate")
 	count(metrics.ConnectionsRefused, func(s *netpoll.Stats) int64 { return s.RefusedHandler }, "handler")
+	count(metrics.ConnectionsDelayed, func(s *netpoll.Stats) int64 { return s.DelayedRate })
 	count(metrics.ColdReads, func(s *netpoll.Stats) int64 { return s.ColdReads }, "send")
 	count(metrics.ColdReads, func(*netpoll.Stats) int64 { return b.node.Meters.ColdFetches.Load() }, "fetch")
 	count(metrics.MemoryWaits, func(s *netpoll.Stats) int64 { return s.Starved })

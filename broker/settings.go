@@ -5,12 +5,16 @@ import (
 	"strconv"
 	"time"
 
+	"spate/broker/api"
+	"spate/broker/quota"
 	"spate/internal/config"
 	"spate/internal/invariant"
 	"spate/kafka"
 	"spate/kafka/record"
+	"spate/metadata"
 	"spate/metadata/controller"
 	"spate/metadata/image"
+	meta "spate/metadata/record"
 	"spate/netpoll"
 	"spate/partition"
 	"spate/replica"
@@ -66,6 +70,8 @@ func controllerSettings(c *config.Config) controller.Settings {
 	return controller.Settings{
 		PartitionsDefault:        int32(c.Int("num.partitions")),
 		ReplicationFactorDefault: int16(c.Int("default.replication.factor")),
+		NodeID:                   kafka.BrokerID(c.NodeID()),
+		Features:                 features,
 		ValidateConfigs: func(now *image.Image, r image.Resource, configs map[string]string) error {
 			switch {
 			case r.Type == image.ResourceBroker:
@@ -80,6 +86,13 @@ func controllerSettings(c *config.Config) controller.Settings {
 		},
 		ListDefault: listDefault,
 	}
+}
+
+// features are the levels that this node supports.
+var features = []meta.FeatureRange{
+	{Name: "metadata.version", Min: metadata.MetadataVersion, Max: metadata.MetadataVersion},
+	{Name: "group.version", Min: 0, Max: 1}, // 1: KIP-848's consumer groups
+	{Name: transactionVersion, Min: 0, Max: transactionVersionMax},
 }
 
 // listDefault implements controller.Settings.ListDefault. Those of client metrics are no lists for Kafka's controller.
@@ -199,4 +212,16 @@ func dirOptions(c *config.Config, clusterID string, files *partition.OpenFiles) 
 	o.Unverified = !c.Bool("transaction.partition.verification.enable")
 	o.Files = files
 	return o
+}
+
+// quotaOptions is what client quotas are measured over.
+func quotaOptions(c *config.Config) api.QuotaOptions {
+	window := func(prefix string) quota.Window {
+		size := time.Duration(c.Int(prefix+"window.size.seconds")) * time.Second
+		return quota.Window{Samples: c.Int(prefix + "window.num"), SampleMs: size.Milliseconds()}
+	}
+	return api.QuotaOptions{
+		Window: window("quota."), ControllerWindow: window("controller.quota."),
+		ConnectionsRateMax: c.Int("max.connection.creation.rate"),
+	}
 }

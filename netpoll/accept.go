@@ -36,7 +36,8 @@ type acceptor struct {
 	// spare is a descriptor kept to be given up when the process has no more: then a newcomer can be accepted and
 	// closed, instead of being reported by the poller over and over. It is -1 while it could not be had back.
 	spare  int
-	paused map[int]clock.Timer // listeners that are left alone, and what ends it
+	paused map[int]*pausing    // listeners that are left alone
+	held   map[int]clock.Timer // connections that are refused and not closed yet, and what closes them
 	ids    uint64              // connections accepted; each gets its number
 
 	mu     sync.Mutex
@@ -48,7 +49,10 @@ func newAcceptor(s *Server) (*acceptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
-	a := &acceptor{server: s, poller: poller, listeners: make(map[int]*listener), paused: make(map[int]clock.Timer)}
+	a := &acceptor{
+		server: s, poller: poller, listeners: make(map[int]*listener),
+		paused: make(map[int]*pausing), held: make(map[int]clock.Timer),
+	}
 	a.spare = -1
 	if err := a.openSpare(); err != nil {
 		_ = poller.Close()
@@ -95,10 +99,17 @@ func (a *acceptor) close() {
 	defer a.mu.Unlock()
 	a.closed = true
 	for fd, li := range a.listeners {
-		if timer := a.paused[fd]; timer != nil {
-			timer.Stop()
+		if p := a.paused[fd]; p != nil {
+			p.timer.Stop()
+			if p.waits {
+				_ = unix.Close(p.fd)
+			}
 		}
 		_ = unix.Close(li.fd)
+	}
+	for fd, timer := range a.held {
+		timer.Stop()
+		_ = unix.Close(fd)
 	}
 	if a.spare >= 0 {
 		_ = unix.Close(a.spare)
@@ -113,9 +124,12 @@ func (a *acceptor) accept(fd int, _ epoll.IOEvent, _ epoll.IOFlags) error {
 		client, where, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case err == nil:
-			a.welcome(li, client, fromSockaddr(where))
+			goesOn := a.welcome(li, client, fromSockaddr(where))
 			if a.spare < 0 {
 				_ = a.openSpare() // else the next shortage pauses the listener until it works
+			}
+			if !goesOn {
+				return nil
 			}
 		case err == unix.EAGAIN:
 			return nil
@@ -126,7 +140,7 @@ func (a *acceptor) accept(fd int, _ epoll.IOEvent, _ epoll.IOFlags) error {
 			}
 		default:
 			a.server.options.Log.Error("cannot accept connections", "listener", li.name, "error", err)
-			a.pause(li)
+			a.pause(li, acceptPause)
 			return nil
 		}
 	}
@@ -143,14 +157,58 @@ func fromClient(err error) bool {
 	return false
 }
 
-// welcome gives a newcomer to the loop with the fewest connections, unless a limit is in the way.
-func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) {
+// welcome takes a newcomer in unless a limit is in the way, and reports whether the listener's next may follow at once.
+func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) (goesOn bool) {
 	s := a.server
 	if err := s.limits.admit(remote.Addr()); err != nil {
 		s.refused(err, remote)
 		_ = unix.Close(fd)
+		return true
+	}
+	if s.options.Newcomers != nil {
+		wait, refuse := s.options.Newcomers(remote.Addr())
+		switch {
+		case refuse > 0:
+			a.hold(fd, remote, refuse)
+			return true
+		case wait > 0:
+			a.account.delayedRate.Add(1)
+			if p := a.pause(li, wait); p != nil {
+				p.waits, p.fd, p.remote = true, fd, remote
+				return false
+			}
+		}
+	}
+	a.seat(li, fd, remote)
+	return true
+}
+
+// heldMax bounds the connections that are refused and not closed yet: each is a descriptor, for a second or so. Those
+// past it are closed at once.
+const heldMax = 1 << 10
+
+// hold refuses a newcomer, and closes its connection only after a while, so that it does not come again at once.
+func (a *acceptor) hold(fd int, remote netip.AddrPort, d time.Duration) {
+	a.server.limits.leave(remote.Addr())
+	a.server.refused(ErrConnectionRate, remote)
+	if len(a.held) >= heldMax {
+		_ = unix.Close(fd)
 		return
 	}
+	a.held[fd] = a.server.options.Clock.AfterFunc(d, func() { a.trigger(a.dismiss, fd) })
+}
+
+// dismiss closes a connection that was refused; it runs on the acceptor's goroutine.
+func (a *acceptor) dismiss(param any) error {
+	fd := param.(int)
+	delete(a.held, fd)
+	_ = unix.Close(fd)
+	return nil
+}
+
+// seat gives a newcomer to the loop with the fewest connections.
+func (a *acceptor) seat(li *listener, fd int, remote netip.AddrPort) {
+	s := a.server
 	local, err := localAddress(fd)
 	if err != nil {
 		local = li.address
@@ -162,6 +220,7 @@ func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) {
 		}
 	}
 	target.open.Add(1)
+	target.server.ticking.wake(target.server)
 	a.ids++
 	a.account.accepted.Add(1)
 	c := &conn{loop: target, id: a.ids, listener: li, remote: remote, local: local, fd: fd}
@@ -172,7 +231,7 @@ func (a *acceptor) welcome(li *listener, fd int, remote netip.AddrPort) {
 // turnAway accepts and closes one newcomer, the process being out of descriptors, and reports whether it could.
 func (a *acceptor) turnAway(li *listener) bool {
 	if a.spare < 0 && a.openSpare() != nil {
-		a.pause(li)
+		a.pause(li, acceptPause)
 		return false
 	}
 	_ = unix.Close(a.spare)
@@ -196,19 +255,35 @@ func (a *acceptor) openSpare() error {
 	return nil
 }
 
-// pause leaves a listener alone for a while.
-func (a *acceptor) pause(li *listener) {
+// pausing is what there is to know of a listener that is left alone.
+type pausing struct {
+	timer clock.Timer // ends it
+	// A newcomer may have been accepted that is taken in only then.
+	waits  bool
+	fd     int
+	remote netip.AddrPort
+}
+
+// pause leaves a listener alone for a while; nil if that cannot be.
+func (a *acceptor) pause(li *listener, d time.Duration) *pausing {
 	if err := a.poller.Delete(li.fd); err != nil {
 		a.server.options.Log.Error("cannot pause a listener", "listener", li.name, "error", err)
-		return
+		return nil
 	}
-	a.paused[li.fd] = a.server.options.Clock.AfterFunc(acceptPause, func() { a.trigger(a.unpause, li) })
+	p := new(pausing)
+	a.paused[li.fd] = p
+	p.timer = a.server.options.Clock.AfterFunc(d, func() { a.trigger(a.unpause, li) })
+	return p
 }
 
 // unpause serves a listener again; it runs on the acceptor's goroutine.
 func (a *acceptor) unpause(param any) error {
 	li := param.(*listener)
+	p := a.paused[li.fd]
 	delete(a.paused, li.fd)
+	if p.waits {
+		a.seat(li, p.fd, p.remote)
+	}
 	if err := a.poller.AddRead(&epoll.PollAttachment{FD: li.fd}, false); err != nil {
 		a.server.options.Log.Error("cannot serve a listener again", "listener", li.name, "error", err)
 	}

@@ -246,7 +246,7 @@ func TestPausedListener(t *testing.T) {
 	paused := make(chan struct{})
 	a.trigger(func(any) error {
 		for _, li := range a.listeners {
-			a.pause(li)
+			a.pause(li, acceptPause)
 		}
 		close(paused)
 		return nil
@@ -363,4 +363,35 @@ func (c *client) serves() bool {
 	got := make([]byte, 8)
 	_, err := io.ReadFull(c, got)
 	return err == nil
+}
+
+// Goal: limits that change hold for newcomers, and nobody is sent away.
+func TestLimitsChange(t *testing.T) {
+	m := newLimits(Options{ConnectionsMax: 2})
+	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	admit := func(ip netip.Addr, want error) {
+		t.Helper()
+		if err := m.admit(ip); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", ip, err, want)
+		}
+	}
+	admit(a, nil)
+	admit(a, nil)
+	admit(b, ErrConnectionsMax)
+	m.set(Options{ConnectionsMax: 9, ConnectionsPerIPMax: 1})
+	admit(a, ErrConnectionsPerIPMax)
+	admit(b, nil)
+	overrides := map[netip.Addr]int{netip.MustParseAddr("::ffff:10.0.0.1"): 3}
+	m.set(Options{ConnectionsPerIPMax: 1, PerIPOverrides: overrides})
+	admit(a, nil)
+	admit(a, ErrConnectionsPerIPMax)
+	admit(b, ErrConnectionsPerIPMax)
+	m.set(Options{})
+	admit(b, nil)
+	for _, ip := range []netip.Addr{a, a, a, b, b} {
+		m.leave(ip)
+	}
+	if m.total != 0 || len(m.perIP) != 0 {
+		t.Errorf("%d left, %v", m.total, m.perIP)
+	}
 }

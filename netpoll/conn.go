@@ -37,8 +37,9 @@ type conn struct {
 	kept    *Frame // bytes that were read and could not be delivered yet; they come before what the socket has
 	begun   uint64 // which frame is on the agenda loop.begun, counted as assembler.finished
 	pauses  int    // calls of Pause less calls of Resume
-	starved bool   // in the budget's line, or its grant is on the way
-	loan    loan   // the grant; written by granted while starved
+	muting  muting
+	starved bool // in the budget's line, or its grant is on the way
+	loan    loan // the grant; written by granted while starved
 
 	queue       queue
 	piece       int   // of the oldest response: the piece to be sent next,
@@ -114,6 +115,9 @@ func (c *conn) fill(t Ticket, r *Response) {
 		return
 	}
 	c.queue.fill(t, r)
+	if r != nil {
+		c.Mute(r.Mute)
+	}
 	c.mark()
 }
 
@@ -178,7 +182,7 @@ func (c *conn) settle() {
 // blocked reports whether no frame may be delivered now. Whatever changes the answer to no marks the connection.
 func (c *conn) blocked() bool {
 	o := &c.loop.server.options
-	return c.pauses > 0 || c.starved || c.reason != nil || c.loop.draining ||
+	return c.pauses > 0 || !c.muting.until.IsZero() || c.starved || c.reason != nil || c.loop.draining ||
 		c.queue.due() >= o.InFlightMax || c.queue.waiting >= o.QueueBytesMax
 }
 
@@ -272,6 +276,7 @@ func (c *conn) teardown(reason error) {
 	_ = unix.Close(c.fd)
 	l.idle.remove(c)
 	l.begun.remove(c)
+	c.muting.stop()
 	if c.starved && l.server.arena.budget.leave(c) {
 		c.starved = false
 	}

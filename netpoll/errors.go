@@ -23,6 +23,8 @@ var (
 	ErrConnectionsMax = errors.New("netpoll: too many connections")
 	// ErrConnectionsPerIPMax refuses a newcomer because its address has as many connections as it may have.
 	ErrConnectionsPerIPMax = errors.New("netpoll: too many connections from this address")
+	// ErrConnectionRate refuses a newcomer because Options.Newcomers said so.
+	ErrConnectionRate = errors.New("netpoll: connections come in too fast from this address")
 	// ErrDescriptors refuses a newcomer because the process has no file descriptor for it.
 	ErrDescriptors = errors.New("netpoll: out of file descriptors")
 )

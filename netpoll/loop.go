@@ -236,6 +236,7 @@ type adoption conn
 func (a *adoption) Run() {
 	c := (*conn)(a)
 	l := c.loop
+	l.now = l.server.nanos() // a loop without connections does not tick
 	if l.draining {
 		c.refuse(ErrShutdown)
 		return

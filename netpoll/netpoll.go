@@ -1,6 +1,9 @@
 package netpoll
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Handler is what a server does with its connections. Its methods run on the connection's loop and must not block.
 type Handler interface {
@@ -45,6 +48,9 @@ type Conn interface {
 	Pause()
 	// Resume takes back one Pause. Loop only.
 	Resume()
+	// Mute has no frame delivered for d from now on, and nothing read. It does not count as something that the server
+	// owes the client: a connection that is muted for longer than Options.IdleTimeout is closed. Loop only.
+	Mute(d time.Duration)
 
 	// Close ends the connection: no further frame is delivered, complete responses are offered to the socket once and
 	// the rest is released. The first reason counts. Any goroutine.
@@ -74,6 +80,9 @@ type Response struct {
 	Pieces []Piece
 	// Owner is told when the last byte is written or the connection is gone. It may be nil.
 	Owner Releaser
+	// Mute is for how long the connection delivers no frame, as by Conn.Mute, from when the loop has taken the response
+	// over on. Who completes on the loop calls Conn.Mute, which holds back the very next frame.
+	Mute time.Duration
 	// Final, when it is not nil, closes the connection with this reason once the response is written.
 	Final error
 }

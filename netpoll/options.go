@@ -25,6 +25,11 @@ type Options struct {
 	// PerIPOverrides replaces ConnectionsPerIPMax for single addresses; here 0 means none at all.
 	PerIPOverrides map[netip.Addr]int
 
+	// Newcomers is asked about each connection that was accepted and that the limits above let in: for how long it and
+	// those after it have to wait, or else after what time it is to be closed without having been served. It runs on
+	// the goroutine that accepts, and must not block. Nil takes everyone at once.
+	Newcomers func(ip netip.Addr) (wait, refuse time.Duration)
+
 	// IdleTimeout closes connections on which nothing moved for so long; 0 means never. Like FrameTimeout it is kept
 	// to within two ticks (a tick is 10 to 100 ms), never early.
 	IdleTimeout time.Duration

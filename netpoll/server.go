@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,10 +176,11 @@ func (w *warnings) due(now int64) bool {
 	return now >= next && w.next.CompareAndSwap(next, now+int64(warnEvery))
 }
 
-// ticker has all loops tick, by one timer.
+// ticker has the loops tick that have connections, by one timer, which rests while there is none.
 type ticker struct {
 	mu      sync.Mutex
 	timer   clock.Timer
+	resting bool
 	stopped bool
 }
 
@@ -195,11 +197,26 @@ func (t *ticker) fire(s *Server) {
 		t.mu.Unlock()
 		return
 	}
-	t.timer.Reset(s.tick)
+	busy := func(l *loop) bool { return l.open.Load() > 0 }
+	if t.resting = !slices.ContainsFunc(s.loops, busy); !t.resting {
+		t.timer.Reset(s.tick)
+	}
 	t.mu.Unlock()
 	now := s.nanos()
 	for _, l := range s.loops {
-		(*tick)(l).post(now)
+		if busy(l) {
+			(*tick)(l).post(now)
+		}
+	}
+}
+
+// wake has the timer run again: a loop was given a connection.
+func (t *ticker) wake(s *Server) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.resting && !t.stopped {
+		t.resting = false
+		t.timer.Reset(s.tick)
 	}
 }
 

@@ -16,6 +16,8 @@ type Stats struct {
 	RefusedTotal   int64 // refused by ConnectionsMax
 	RefusedPerIP   int64 // refused by ConnectionsPerIPMax
 	RefusedFiles   int64 // refused for want of file descriptors
+	RefusedRate    int64 // refused by Options.Newcomers
+	DelayedRate    int64 // had to wait for Options.Newcomers
 	RefusedHandler int64 // refused by Handler.Open or because of an error
 	BytesIn        int64
 	BytesOut       int64
@@ -25,6 +27,7 @@ type Stats struct {
 	SendfileBytes  int64
 	ColdReads      int64 // ranges that a worker read in
 	Paused         int64 // times that the poller was told to stop reading a connection
+	Muted          int64 // times that a connection was muted, or for longer
 	Starved        int64 // times that a connection had to wait for memory
 	Wakes          int64 // times that a loop was woken for posted work
 	MemoryBytes    int64 // of frames that are gathered or taken, now
@@ -45,6 +48,7 @@ type loopStats struct {
 	sendfileBytes atomic.Int64
 	coldReads     atomic.Int64
 	paused        atomic.Int64
+	muted         atomic.Int64
 	starved       atomic.Int64
 	wakes         atomic.Int64
 	_             [64]byte
@@ -56,6 +60,8 @@ type acceptStats struct {
 	refusedTotal   atomic.Int64
 	refusedPerIP   atomic.Int64
 	refusedFiles   atomic.Int64
+	refusedRate    atomic.Int64
+	delayedRate    atomic.Int64
 	refusedHandler atomic.Int64
 }
 
@@ -66,6 +72,8 @@ func (a *acceptStats) countRefused(reason error) {
 		a.refusedTotal.Add(1)
 	case errors.Is(reason, ErrConnectionsPerIPMax):
 		a.refusedPerIP.Add(1)
+	case errors.Is(reason, ErrConnectionRate):
+		a.refusedRate.Add(1)
 	case errors.Is(reason, ErrDescriptors):
 		a.refusedFiles.Add(1)
 	default:
@@ -81,6 +89,8 @@ func (s *Server) Stats() *Stats {
 		RefusedTotal:   a.refusedTotal.Load(),
 		RefusedPerIP:   a.refusedPerIP.Load(),
 		RefusedFiles:   a.refusedFiles.Load(),
+		RefusedRate:    a.refusedRate.Load(),
+		DelayedRate:    a.delayedRate.Load(),
 		RefusedHandler: a.refusedHandler.Load(),
 		MemoryBytes:    s.arena.budget.used.Load(),
 		LoopLag:        s.loopLag,
@@ -96,6 +106,7 @@ func (s *Server) Stats() *Stats {
 		sum.SendfileBytes += l.account.sendfileBytes.Load()
 		sum.ColdReads += l.account.coldReads.Load()
 		sum.Paused += l.account.paused.Load()
+		sum.Muted += l.account.muted.Load()
 		sum.Starved += l.account.starved.Load()
 		sum.Wakes += l.account.wakes.Load()
 	}

@@ -18,10 +18,13 @@ type background struct {
 
 	// The fields below belong to Poll.
 	retention, recovery, highWatermark, producers time.Time // when each is due next; zero before the first Poll
+	retry                                         time.Time // when retryStalled is
 	idle                                          time.Time // when closeIdle is; zero while no file is open
+	timed                                         []*Log    // those with a flush.ms
 
 	mu      sync.Mutex
 	unsaved []*Log   // logs with side files to write
+	stalled []*Log   // logs whose last flush found the disk full: it is tried again
 	garbage []func() // what unmaps and closes the files of segments that nobody reads any more
 }
 
@@ -103,23 +106,28 @@ func (d *LogDir) Poll(now time.Time) (next time.Time) {
 		return now.Add(d.options.CheckpointInterval) // nothing is written any more
 	}
 	b := &d.background
-	d.saveSideFiles()
-	next = earlier(d.flushOverdue(now), d.closeIdle(now))
-	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && soon.Before(b.recovery) {
+	idle := d.closeIdle(now) // first: somebody may be refused meanwhile
+	unsaved := d.saveSideFiles(now)
+	next = earlier(earlier(d.flushOverdue(now), idle), unsaved)
+	if soon := now.Add(checkpointDelay); b.sealed.Swap(false) && (b.recovery.IsZero() || soon.Before(b.recovery)) {
 		b.recovery = soon
 	}
 	work := []struct {
-		due   *time.Time
-		every time.Duration
-		do    func(now time.Time)
+		due    *time.Time
+		every  time.Duration
+		do     func(now time.Time)
+		wanted bool
 	}{
-		{&b.retention, d.options.RetentionCheckInterval, d.retain},
-		{&b.recovery, d.options.CheckpointInterval, d.pollRecoveryCheckpoint},
-		{&b.highWatermark, d.options.HighWatermarkInterval, d.pollHighWatermarkCheckpoint},
-		{&b.producers, d.options.ProducerExpirationCheck, d.expireProducers},
+		{&b.retention, d.options.RetentionCheckInterval, d.retain, true},
+		{&b.recovery, d.options.CheckpointInterval, d.pollRecoveryCheckpoint, d.pointsMoved.flag.Load()},
+		{&b.highWatermark, d.options.HighWatermarkInterval, d.pollHighWatermarkCheckpoint, d.marksMoved.flag.Load()},
+		{&b.producers, d.options.ProducerExpirationCheck, d.expireProducers, true},
 	}
 	for _, w := range work {
 		switch {
+		case !w.wanted:
+			*w.due = time.Time{} // where nothing has changed nobody wakes up
+			continue
 		case w.due.IsZero():
 			*w.due = now.Add(w.every)
 		case !now.Before(*w.due):
@@ -139,13 +147,20 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// saveSideFiles writes the side files of the logs on the list. What a full disk refuses is tried again by the next
-// Poll.
-func (d *LogDir) saveSideFiles() {
+// saveTogether is how many logs' side files are written before other background work has its turn.
+const saveTogether = 100
+
+// saveSideFiles writes the side files of logs on the list, and says when to write those that remain: at once, or where
+// a full disk refused one, a little later.
+func (d *LogDir) saveSideFiles(now time.Time) (next time.Time) {
 	b := &d.background
 	b.mu.Lock()
-	logs := b.unsaved
-	b.unsaved = nil
+	n := min(len(b.unsaved), saveTogether)
+	logs := slices.Clone(b.unsaved[:n])
+	b.unsaved = slices.Delete(b.unsaved, 0, n)
+	if len(b.unsaved) > 0 {
+		next = now
+	}
 	b.mu.Unlock()
 	for _, l := range logs {
 		l.unsaved.Store(false) // before: what comes from now on is for another turn
@@ -154,17 +169,55 @@ func (d *LogDir) saveSideFiles() {
 			b.mu.Lock()
 			b.unsaved = append(b.unsaved, l)
 			b.mu.Unlock()
+			next = now.Add(retryDelay)
 		}
 	}
+	return next
+}
+
+// retryDelay is how soon what a full disk refused is tried again.
+const retryDelay = time.Second
+
+// wantRetry puts l on the list of those that are to be flushed again later.
+func (d *LogDir) wantRetry(l *Log) {
+	b := &d.background
+	b.mu.Lock()
+	if !slices.Contains(b.stalled, l) {
+		b.stalled = append(b.stalled, l)
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+// retryStalled has those flushed whose last flush found the disk full, and says when to look again.
+func (d *LogDir) retryStalled(now time.Time) (next time.Time) {
+	b := &d.background
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.stalled) == 0 {
+		return time.Time{}
+	}
+	if !now.Before(b.retry) {
+		for _, l := range b.stalled {
+			l.AwaitFlush()
+		}
+		b.stalled = nil
+		b.retry = now.Add(retryDelay)
+	}
+	return b.retry
 }
 
 // flushOverdue has those logs flushed whose records have waited for flush.ms, or whose last flush found the disk full,
 // and says when to look again.
 func (d *LogDir) flushOverdue(now time.Time) (next time.Time) {
-	for _, l := range d.list() {
-		if l.stalled.Swap(false) {
-			l.AwaitFlush()
-		}
+	b := &d.background
+	next = d.retryStalled(now)
+	if d.timedStale.Swap(false) {
+		b.timed = slices.DeleteFunc(slices.Clone(d.list()), func(l *Log) bool {
+			return l.config.Load().FlushInterval == Forever
+		})
+	}
+	for _, l := range b.timed {
 		interval := l.config.Load().FlushInterval
 		if interval == Forever {
 			continue

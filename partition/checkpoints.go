@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spate/internal/vfs"
@@ -195,9 +196,31 @@ func (d *LogDir) checkpointAll() error {
 	return errors.Join(d.checkpointRecovery(), d.checkpointHighWatermarks())
 }
 
-func (d *LogDir) pollRecoveryCheckpoint(time.Time) { d.checkpointed(d.checkpointRecovery()) }
+// moved says that a checkpoint file is to be written, some time after the first change since it was last.
+type moved struct{ flag atomic.Bool }
 
-func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) { d.checkpointed(d.checkpointHighWatermarks()) }
+// note takes note of a change, and lets the background worker know of the first.
+func (m *moved) note(d *LogDir) {
+	if !m.flag.Load() && !m.flag.Swap(true) {
+		d.background.signal()
+	}
+}
+
+func (d *LogDir) pollRecoveryCheckpoint(time.Time) {
+	d.pointsMoved.flag.Store(false) // before: what moves from now on is for another turn
+	if err := d.checkpointRecovery(); err != nil {
+		d.pointsMoved.flag.Store(true)
+		d.checkpointed(err)
+	}
+}
+
+func (d *LogDir) pollHighWatermarkCheckpoint(time.Time) {
+	d.marksMoved.flag.Store(false)
+	if err := d.checkpointHighWatermarks(); err != nil {
+		d.marksMoved.flag.Store(true)
+		d.checkpointed(err)
+	}
+}
 
 // checkpointed judges the outcome: on a full disk the old file stands and the next turn tries again.
 func (d *LogDir) checkpointed(err error) {

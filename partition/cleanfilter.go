@@ -95,6 +95,7 @@ type batchFilter struct {
 	tombstones   int64 // delete.retention.ms
 	producers    map[kafka.ProducerID]lastBatch
 	transactions transactionFilter
+	keep         []bool // which records of the last batch that was counted stay
 }
 
 // filtered is what became of a batch.
@@ -136,24 +137,27 @@ func (f *batchFilter) apply(scratch []byte, b record.Batch, end bool) (filtered,
 		if tombstones {
 			horizon = f.now + kafka.Timestamp(f.tombstones)
 		}
-		out.bytes, err = b.Retain(scratch, horizon, func(r *record.Record) bool { return f.stays(b, r, past) })
+		next := -1 // Retain asks about each record once, in order
+		out.bytes, err = b.Retain(scratch, horizon, func(*record.Record) bool { next++; return f.keep[next] })
 	case end || f.lastOfProducer(b):
 		out.bytes = b.Emptied(scratch)
 	}
 	return out, err
 }
 
-// count looks at the records that stay: how many, whether tombstones are among them, and whether all do.
+// count looks at the records and notes which stay: how many, whether tombstones are among them, and whether all do.
 func (f *batchFilter) count(b record.Batch, past bool) (kept int, tombstones, all bool, err error) {
 	it := b.Records()
 	defer it.Close()
-	all = true
+	all, f.keep = true, f.keep[:0]
 	for {
 		r, ok := it.Next()
 		if !ok {
 			return kept, tombstones, all, it.Err()
 		}
-		if !f.stays(b, &r, past) {
+		stays := f.stays(b, &r, past)
+		f.keep = append(f.keep, stays)
+		if !stays {
 			all = false
 			continue
 		}

@@ -2,7 +2,6 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 
@@ -35,14 +34,7 @@ func makeFolder(fsys vfs.FS, name string) error {
 
 // readFile gives the whole of a small file, which may not be larger than limit.
 func readFile(fsys vfs.FS, name string, limit int64) ([]byte, error) {
-	st, err := fsys.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that make sense", name, st.Size(), limit)
-	}
-	return vfs.ReadFile(fsys, name)
+	return vfs.ReadSmallFile(fsys, name, limit)
 }
 
 // replaceFile writes text to name so that a crash leaves the old content or the new. When it fails the old content

@@ -53,6 +53,8 @@ func (l *Log) flushMaintained() (kafka.Offset, error) {
 	}
 	l.flushedAt.Store(l.dir.env.Clock.Now().UnixNano())
 	l.flushed.store(end)
+	l.saveEpochsBelow(end)
+	l.dir.pointsMoved.note(l.dir)
 	return end, nil
 }
 
@@ -74,7 +76,7 @@ func (l *Log) flushSegments(list []*segment.Segment) error {
 func (l *Log) flushFailed(list []*segment.Segment, err error) error {
 	poisoned := func(s *segment.Segment) bool { return s.Err() != nil }
 	if vfs.Exhausted(err) && !slices.ContainsFunc(list, poisoned) {
-		l.stalled.Store(true)
+		l.dir.wantRetry(l)
 		return l.storageError(err)
 	}
 	l.dir.fail(fmt.Errorf("flush %s: %w", l.tp, err))
@@ -92,7 +94,7 @@ func (l *Log) saveSideFiles() error {
 func (l *Log) saveSideFilesMaintained() error {
 	l.append.Lock()
 	err := l.usableLocked()
-	snapshots, epochs := slices.Clone(l.snapshots), l.epochs.Load()
+	snapshots, epochs, end := slices.Clone(l.snapshots), l.epochs.Load(), l.logEnd.load()
 	l.append.Unlock()
 	if err != nil {
 		return err
@@ -101,16 +103,25 @@ func (l *Log) saveSideFilesMaintained() error {
 		if err := replaceFile(l.dir.env.FS, l.snapshotPath(s.offset), s.data); err != nil {
 			return l.storageError(err)
 		}
+		l.snapshotAt = s.offset
 	}
-	if l.unsavedEpochs.load() != kafka.NoOffset {
-		if err := replaceFile(l.dir.env.FS, path.Join(l.path(), epochFile), epochs.appendTo(nil)); err != nil {
+	// An epoch in which nothing was written yet is not worth it: the next leader's takes its place.
+	unsaved := l.unsavedEpochs.load()
+	save := unsaved != kafka.NoOffset && unsaved < end
+	saved := epochs.truncateEnd(end)
+	if save {
+		if err := replaceFile(l.dir.env.FS, path.Join(l.path(), epochFile), saved.appendTo(nil)); err != nil {
 			return l.storageError(err)
 		}
 	}
 	l.append.Lock()
 	defer l.append.Unlock()
-	if l.epochs.Load() == epochs {
+	if save && l.epochs.Load() == epochs {
 		l.unsavedEpochs.store(kafka.NoOffset)
+		if len(*epochs) > len(saved) {
+			l.unsavedEpochs.store((*epochs)[len(saved)].startOffset)
+		}
+		l.dir.pointsMoved.note(l.dir) // the recovery point waited for it
 	}
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(s pendingSnapshot) bool {
 		return slices.ContainsFunc(snapshots, func(saved pendingSnapshot) bool { return saved.offset == s.offset })

@@ -60,6 +60,7 @@ func testOptions() Options {
 	o.Unverified = true // nobody is here to ask; verification has stories of its own
 	o.NodeID, o.ClusterID = 1, "L_NJ13iYT-aMYc4Ob1pKIw"
 	o.RecoveryThreads, o.FlushWorkers = 1, 1 // the same order of operations each time
+	o.SettleTogether = 1
 	return o
 }
 

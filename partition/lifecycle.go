@@ -114,9 +114,7 @@ func (l *Log) close() error {
 	flushed := l.Flush()
 	saved := error(nil)
 	if flushed == nil {
-		l.append.Lock()
-		l.snapshots = append(l.snapshots, pendingSnapshot{l.logEnd.load(), l.producers.snapshot()})
-		l.append.Unlock()
+		l.snapshotEnd()
 		saved = l.saveSideFiles()
 	}
 	l.maintenance.Lock()
@@ -134,6 +132,19 @@ func (l *Log) close() error {
 		}
 	}
 	return errors.Join(flushed, saved)
+}
+
+// snapshotEnd puts the producer state at the end of the log among the snapshots to be written, unless that is on the
+// disk, or the log has never had a record.
+func (l *Log) snapshotEnd() {
+	l.maintenance.Lock()
+	on := l.snapshotAt
+	l.maintenance.Unlock()
+	l.append.Lock()
+	defer l.append.Unlock()
+	if end := l.logEnd.load(); end != on && end != 0 {
+		l.snapshots = append(l.snapshots, pendingSnapshot{end, l.producers.snapshot()})
+	}
 }
 
 // Delete is DeleteLogs for one log.
@@ -260,4 +271,7 @@ func (d *LogDir) forget(l *Log) {
 	for _, x := range mine {
 		x.abandon()
 	}
+	d.timedStale.Store(true)
+	d.pointsMoved.note(d) // the checkpoints are to forget it too
+	d.marksMoved.note(d)
 }

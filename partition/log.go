@@ -50,7 +50,6 @@ type Log struct {
 	wanted atomic.Bool // the flusher has this log on its list
 	// reported says that the log was found corrupt and the operator told, which once is enough for.
 	reported atomic.Bool
-	stalled  atomic.Bool // a flush found the disk full and is to be tried again
 	unsaved  atomic.Bool // the background worker has this log on its list of side files to write
 
 	// append is the append lock. It is held across the one write of an append, and by truncation.
@@ -72,6 +71,7 @@ type Log struct {
 
 	// maintenance serialises what waits for the disk: flushes, truncation, retention, closing.
 	maintenance sync.Mutex
+	snapshotAt  kafka.Offset // of the newest producer snapshot on the disk, or NoOffset
 	unsealed    kafka.Offset // base offset of the oldest segment that was not sealed yet
 
 	watermark sync.Mutex
@@ -117,7 +117,9 @@ func (l *Log) Config() *Config { return l.config.Load() }
 
 // UpdateConfig puts new settings in force for the next append, roll and retention check.
 func (l *Log) UpdateConfig(c Config) {
-	l.config.Store(&c)
+	if old := l.config.Swap(&c); old.FlushInterval != c.FlushInterval {
+		l.dir.timedStale.Store(true)
+	}
 	l.dir.reschedule()
 }
 
@@ -154,6 +156,9 @@ func (l *Log) AdvanceHighWatermark(o kafka.Offset) bool {
 		l.highWatermark.store(o)
 	}
 	l.watermark.Unlock()
+	if moved {
+		l.dir.marksMoved.note(l.dir)
+	}
 	if moved && l.firstUnstable.load() != kafka.NoOffset {
 		l.settleTransactions()
 	}

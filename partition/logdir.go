@@ -35,6 +35,7 @@ type Options struct {
 	ClusterID string // in Kafka's text form; a new directory is formatted with it, an old one must agree
 
 	RecoveryThreads         int           // num.recovery.threads.per.data.dir
+	SettleTogether          int           // with so many logs to load, one flush of the file system serves them all
 	FlushWorkers            int           // logs that a round of the group commit flushes at a time, from Start on
 	RetentionCheckInterval  time.Duration // log.retention.check.interval.ms
 	CheckpointInterval      time.Duration // log.flush.{offset,start.offset}.checkpoint.interval.ms
@@ -58,6 +59,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		RecoveryThreads:         2,
+		SettleTogether:          16, // with fewer, what others have written there may take longer
 		FlushWorkers:            8,
 		RetentionCheckInterval:  5 * time.Minute,
 		CheckpointInterval:      time.Minute,
@@ -100,6 +102,10 @@ type LogDir struct {
 	logs   map[kafka.TopicPartition]*Log
 	sorted []*Log   // the logs in order, never changed; nil once it is not right any more
 	doomed []doomed // what waits for its file.delete.delay.ms
+
+	pointsMoved moved // recovery points or log start offsets are not what their checkpoints say
+	marksMoved  moved // high watermarks are not
+	timedStale  atomic.Bool
 
 	inUse       openSegments
 	checkpoints checkpoints

@@ -660,7 +660,6 @@ func TestMissingDataAfterCleanShutdown(t *testing.T) {
 func TestCheckpoints(t *testing.T) {
 	w := newWorld()
 	c := smallConfig()
-	c.SegmentBytes = 1000
 	l := w.openLog(t, c)
 	d := l.Dir()
 	d.Poll(w.clock.Now())
@@ -674,6 +673,7 @@ func TestCheckpoints(t *testing.T) {
 	if err := l.DeleteTo(7); err != nil {
 		t.Fatal(err)
 	}
+	d.Poll(w.clock.Now()) // the first change asked for it
 	read := func(name string) offsetCheckpoint {
 		got, err := readOffsetCheckpoint(w.fs, path.Join(testDir, name))
 		if err != nil {

@@ -47,7 +47,13 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 		return nil, nil, d.offline()
 	}
 	results := make([]loaded, len(found))
-	inParallel(d.RecoveryThreads(), len(found), func(i int) { results[i] = d.loadFolder(found[i], resolve) })
+	for first := 0; first < len(found); first += loadTogether {
+		end := min(first+loadTogether, len(found))
+		inParallel(d.RecoveryThreads(), end-first, func(i int) {
+			results[first+i] = d.loadFolder(found[first+i], resolve, end-first >= d.options.SettleTogether)
+		})
+		d.settleTogether(results[first:end])
+	}
 	for i, r := range results {
 		var corrupt *segment.CorruptError
 		switch {
@@ -65,11 +71,44 @@ func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure,
 	return logs, failures, err
 }
 
+// loadTogether is how many logs a start loads, whose files are open meanwhile, before it flushes the file system for
+// all of them.
+const loadTogether = 512
+
 // loaded is what became of one folder.
 type loaded struct {
 	log     *Log
 	topicID kafka.UUID
 	err     error
+	loader  *loader // of a log that waits for the flush of the file system
+}
+
+// settleTogether makes durable what was scanned of the logs that wait for it, and puts them on the directory's list.
+func (d *LogDir) settleTogether(results []loaded) {
+	waits := func(r loaded) bool { return r.loader != nil }
+	if !slices.ContainsFunc(results, waits) {
+		return
+	}
+	failed := d.env.FS.SyncAll(d.path)
+	for i := range results {
+		r := &results[i]
+		if r.loader == nil {
+			continue
+		}
+		err := failed
+		if err == nil {
+			err = r.loader.settled()
+		}
+		if err != nil {
+			for _, s := range r.loader.segments {
+				s.Abandon()
+			}
+			d.unloaded.Store(true)
+			r.log, r.err = nil, fmt.Errorf("load %s: %w", r.loader.l.tp, err)
+			continue
+		}
+		d.enlist(r.log)
+	}
 }
 
 // listFolders lists the partition folders that are not open, and dooms those that were deleted.
@@ -96,7 +135,7 @@ func (d *LogDir) listFolders() ([]kafka.TopicPartition, error) {
 	return found, nil
 }
 
-func (d *LogDir) loadFolder(tp kafka.TopicPartition, resolve Resolve) loaded {
+func (d *LogDir) loadFolder(tp kafka.TopicPartition, resolve Resolve, many bool) loaded {
 	topicID, err := d.readTopicID(tp)
 	if err != nil {
 		return loaded{err: err}
@@ -104,8 +143,15 @@ func (d *LogDir) loadFolder(tp kafka.TopicPartition, resolve Resolve) loaded {
 	config, fate := resolve(tp, topicID)
 	switch fate {
 	case Keep:
-		l, err := d.load(tp, topicID, config)
-		return loaded{log: l, topicID: topicID, err: err}
+		r, err := d.loadUnlisted(tp, topicID, config, false, many)
+		switch {
+		case err != nil:
+			return loaded{topicID: topicID, err: err}
+		case r.pending:
+			return loaded{log: r.l, topicID: topicID, loader: r}
+		}
+		d.enlist(r.l)
+		return loaded{log: r.l, topicID: topicID}
 	case Remove:
 		folder, err := d.setAside(tp, deleteSuffix)
 		if err == nil {
@@ -209,11 +255,11 @@ func (d *LogDir) prepareLog(n *NewLog) (loaded *Log, opened OpenedLog) {
 	if err != nil {
 		return nil, OpenedLog{Err: err}
 	}
-	l, err := d.loadUnlisted(n.TopicPartition, found, n.Config, made)
+	r, err := d.loadUnlisted(n.TopicPartition, found, n.Config, made, false)
 	if err != nil {
 		return nil, OpenedLog{Err: err}
 	}
-	return l, OpenedLog{l, l.adopt(n.TopicID)}
+	return r.l, OpenedLog{r.l, r.l.adopt(n.TopicID)}
 }
 
 // makeLogFolder makes the folder of a log where it is missing. Nothing of it is durable yet but the content of
@@ -245,6 +291,7 @@ func (d *LogDir) publishLogs(loaded []*Log, results []OpenedLog) {
 	}
 	d.sorted = nil
 	d.mu.Unlock()
+	d.timedStale.Store(true)
 	if err == nil {
 		d.reschedule()
 		return
@@ -294,22 +341,21 @@ func (l *Log) adopt(topicID kafka.UUID) error {
 	}
 }
 
-// load loads the log from its folder and puts it on the directory's list.
-func (d *LogDir) load(tp kafka.TopicPartition, topicID kafka.UUID, c Config) (*Log, error) {
-	l, err := d.loadUnlisted(tp, topicID, c, false)
-	if err != nil {
-		return nil, err
-	}
+// enlist puts a log that was loaded on the directory's list.
+func (d *LogDir) enlist(l *Log) {
 	d.mu.Lock()
-	d.logs[tp] = l
+	d.logs[l.tp] = l
 	d.sorted = nil
 	d.mu.Unlock()
+	d.timedStale.Store(true)
 	d.reschedule()
-	return l, nil
 }
 
-// loadUnlisted loads the log from its folder; made says that the folder has just been made.
-func (d *LogDir) loadUnlisted(tp kafka.TopicPartition, topicID kafka.UUID, c Config, made bool) (*Log, error) {
+// loadUnlisted loads the log from its folder; made says that the folder has just been made, many that the log may be
+// left pending.
+func (d *LogDir) loadUnlisted(
+	tp kafka.TopicPartition, topicID kafka.UUID, c Config, made, many bool,
+) (*loader, error) {
 	l := &Log{tp: tp, dir: d, producers: newProducers()}
 	l.topicID.Store(&topicID)
 	l.config.Store(&c)
@@ -317,11 +363,11 @@ func (d *LogDir) loadUnlisted(tp kafka.TopicPartition, topicID kafka.UUID, c Con
 	l.unsavedEpochs.store(kafka.NoOffset)
 	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
 	known := d.checkpoints.of(tp)
-	r := loader{l: l, trusted: d.clean, made: made, recoveryPoint: known.recoveryPoint, logStart: known.logStart,
-		highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
+	r := &loader{l: l, trusted: d.clean, made: made, many: many, recoveryPoint: known.recoveryPoint,
+		logStart: known.logStart, highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
 	if err := r.load(); err != nil {
 		d.unloaded.Store(true)
 		return nil, err
 	}
-	return l, nil
+	return r, nil
 }

@@ -153,6 +153,9 @@ func (l *Log) rest(s *segment.Segment) {
 
 // restAll closes the files of a log that has just been loaded, and is nobody else's yet: most are not used soon.
 func (r *loader) restAll() error {
+	if r.pending {
+		return nil
+	}
 	for _, s := range r.segments {
 		closing, err := s.Rest()
 		if err == nil && closing != nil {

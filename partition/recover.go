@@ -28,6 +28,8 @@ type loader struct {
 	l             *Log
 	trusted       bool         // the last process closed the directory cleanly
 	made          bool         // the folder has just been made: one flush of it is enough
+	many          bool         // settle may leave the flush to one for many logs
+	pending       bool         // and has done so
 	recoveryPoint kafka.Offset // what was recorded as flushed
 	logStart      kafka.Offset // what was recorded as the log start offset
 	highWatermark kafka.Offset // what was recorded as the high watermark
@@ -337,10 +339,15 @@ func (r *loader) removeStraySnapshots() error {
 }
 
 // settle makes what was scanned durable: it may have been in the page cache only. A clean shutdown did that already.
+// Where many logs are loaded one flush of the file system does it for all, once they are: those whose active segment
+// alone was scanned, as it is with most, wait for it.
 func (r *loader) settle() error {
 	l := r.l
 	if r.scanned == len(r.segments) {
 		l.flushed.store(l.logEnd.load())
+		return nil
+	}
+	if r.pending = r.many && r.scanned == len(r.segments)-1; r.pending {
 		return nil
 	}
 	if err := l.flushSegments(r.segments); err != nil { // which makes the names of new files durable
@@ -355,4 +362,15 @@ func (r *loader) settle() error {
 	}
 	l.flushed.store(l.logEnd.load())
 	return nil
+}
+
+// settled ends the loading of a log that settle left to the flush of the whole file system.
+func (r *loader) settled() error {
+	r.pending = false
+	err := r.segments[len(r.segments)-1].Settled()
+	if err == nil {
+		r.l.flushed.store(r.l.logEnd.load())
+		err = r.restAll()
+	}
+	return err
 }

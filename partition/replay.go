@@ -41,6 +41,7 @@ func (l *Log) snapshotOffsets() ([]kafka.Offset, error) {
 // named for will be given to other records.
 func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset, reindexed []*segment.Segment) error {
 	fresh, from := newProducers(), l.logStart.load()
+	l.snapshotAt = kafka.NoOffset
 	for _, offset := range slices.Backward(snapshots) {
 		if offset > l.logEnd.load() {
 			if err := l.removeSnapshot(offset); err != nil {
@@ -53,7 +54,7 @@ func (l *Log) replayProducersLocked(snapshots []kafka.Offset, limit kafka.Offset
 		}
 		p, err := l.readSnapshot(offset)
 		if err == nil {
-			fresh, from = p, offset
+			fresh, from, l.snapshotAt = p, offset, offset
 			break
 		}
 		l.dir.env.Log.Warn("removed an unreadable producer snapshot",

@@ -33,6 +33,7 @@ func (l *Log) raiseStartLocked(start kafka.Offset) {
 		return
 	}
 	l.logStart.store(start)
+	l.dir.pointsMoved.note(l.dir)
 	if c := *l.epochs.Load(); len(c) > 0 && c[0].startOffset < start {
 		l.setEpochsLocked(c.truncateStart(start), start)
 	}

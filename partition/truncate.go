@@ -82,6 +82,8 @@ func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) erro
 		return l.dir.offline()
 	}
 	l.dir.stats.Truncations.Add(1)
+	l.dir.marksMoved.note(l.dir)
+	l.dir.pointsMoved.note(l.dir)
 	return nil
 }
 

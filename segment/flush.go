@@ -72,6 +72,21 @@ func (s *Segment) syncNames() error {
 	return nil
 }
 
+// Settled is for one who has made the whole file system durable after the segment was recovered and before it is
+// used: it is then as if it were flushed, but for what was put into the index of aborted transactions since, which is
+// flushed now.
+func (s *Segment) Settled() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := s.current()
+	if err != nil {
+		return err
+	}
+	s.named = true
+	b.flushed.Store(b.end.Load())
+	return s.flush(b)
+}
+
 // FlushedOffset is the offset below which everything in the segment is durable.
 func (s *Segment) FlushedOffset() kafka.Offset {
 	b := s.body.Load()

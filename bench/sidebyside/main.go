@@ -20,7 +20,7 @@ func main() {
 	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
 	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	out := flag.String("out", "BENCHMARKS.md", "the file to write")
-	only := flag.String("only", "", "measure nothing but load, recovery, groups or compaction")
+	only := flag.String("only", "", "measure nothing but load, recovery, groups, compaction or partitions")
 	flag.Parse()
 	if err := run(*rounds, *scale, *recoverGB, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -106,6 +106,7 @@ func run(rounds int, scale, recoverGB float64, out, only string) error {
 		}},
 		{"groups", func() error { return measureGroups(brokers[:2], scale, rounds, all) }},
 		{"compaction", func() error { return measureCompaction(brokers[:2], scale, rounds, all) }},
+		{"partitions", func() error { return measureMany(brokers, scale, rounds, all) }},
 	} {
 		if only != "" && only != part.name {
 			continue
@@ -145,6 +146,8 @@ const (
 	groupCount  = 10_000 // of the restarts
 	groupEach   = 100    // offsets a group: 1,000,000 in all
 	latencyRate = 10_000
+	manyTopics  = 10
+	manyEach    = 1000 // partitions of each
 )
 
 // measureBroker starts a fresh broker, runs every workload once and stops it.

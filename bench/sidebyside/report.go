@@ -37,6 +37,15 @@ const (
 	rowCommitP99        = "offset commits, 50 groups, 6 partitions each: p99, ms"
 	rowGroupsServed     = "restart with 10,000 groups and 1,000,000 offsets: all served after, ms"
 	rowGroupsMemory     = "restart with 10,000 groups and 1,000,000 offsets: anonymous memory, MiB"
+	rowManyCreate       = "10,000 partitions: time to create, s"
+	rowManyMemoryUsed   = "10,000 partitions: anonymous memory after 3 records in each, MiB"
+	rowManyMemory       = "10,000 partitions: anonymous memory, idle after a restart, MiB"
+	rowManyIdle         = "10,000 partitions: processor, idle, % of a core"
+	rowManyFiles        = "10,000 partitions: open descriptors, idle"
+	rowManyMaps         = "10,000 partitions: mappings, idle"
+	rowManyKilled       = "10,000 partitions: start after kill -9 until all are served, s"
+	rowManyStop         = "10,000 partitions: clean stop, s"
+	rowManyClean        = "10,000 partitions: start after it until all are served, s"
 	rowCompactTime      = "compaction of 50 million updates to 1 million keys: clean after, s"
 	rowCompactCPU       = "compaction of 50 million updates to 1 million keys: broker CPU-s"
 	rowCompactPeak      = "compaction of 50 million updates to 1 million keys: anonymous memory at most, MiB"
@@ -51,6 +60,7 @@ var goals = map[string]struct {
 }{
 	rowProduceLarge: {0.5, false}, rowProduceSmall: {0.35, false}, rowFetch: {0.7, false}, rowOne: {0.25, false},
 	rowP50: {0.3, false}, rowMemoryIdle: {0.1, false}, rowStartup: {100, true}, rowRecovery: {1000, true},
+	rowManyMemory: {0.3, false}, rowManyIdle: {0.5, true}, rowManyKilled: {0.3, false}, rowManyClean: {0.3, false},
 	rowGroupsServed: {3000, true}, rowCompactGrowth: {(dedupeBytes + cleanerBound) >> 20, true},
 }
 
@@ -78,6 +88,15 @@ var order = []string{
 	rowCommitP99,
 	rowGroupsServed,
 	rowGroupsMemory,
+	rowManyCreate,
+	rowManyMemoryUsed,
+	rowManyMemory,
+	rowManyIdle,
+	rowManyFiles,
+	rowManyMaps,
+	rowManyKilled,
+	rowManyStop,
+	rowManyClean,
 	rowCompactTime,
 	rowCompactCPU,
 	rowCompactPeak,
@@ -105,6 +124,10 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
   both brokers with log.cleaner.dedupe.buffer.size=134217728 (the default) and log.cleaner.backoff.ms=100. The log is written once; each round
   compacts a copy of it after a start, from the moment that min.cleanable.dirty.ratio goes from 1 to 0 until cleaner-offset-checkpoint says that all
   but the active segment is clean. Then the topic is read: each key must have its last value. Kafka's heap has its memory for keys from the start.
+- Many partitions: ten topics of 1,000, made by a request each; then three batches of one record go to every partition, the broker is killed with
+  -9, started, stopped cleanly and started again. A start is timed from that of the process until the broker has told the end of every partition,
+  which is checked. What an idle broker takes is measured for ten seconds from three seconds after the last start. A scale other than 1 changes the
+  number of partitions.
 - *Durability*: what an acknowledgement means. Like is compared with like: the ratio column compares page cache with page cache. Spate's default,
   an acknowledgement after the flush to disk, stands beside it.
 - Kafka runs with its stock settings, one node, and the JVM flags of its own start script (1 GiB heap).

@@ -3,6 +3,8 @@ package api
 import (
 	"errors"
 	"slices"
+	"time"
+
 	"spate/kafka"
 	"spate/kafka/record"
 	"spate/kafka/wire"
@@ -28,6 +30,8 @@ type produceOp struct {
 	failed   bool                            // some partition has an error
 	waits    int                             // jobs that wait for the high watermark
 	asks     verifyState
+	bytes    int           // of the request
+	busy     time.Duration // on a thread, until the appends were done
 	pieces   [1]netpoll.Piece
 	buf      []byte
 }
@@ -65,6 +69,7 @@ func produce(c *Context) error {
 		return err
 	}
 	o.stage(o.meter().decode)
+	o.bytes = requestBytes(c)
 	o.resolve(c)
 	if o.request.TransactionalID != nil && o.mustVerify() {
 		o.takeFrame(c)

@@ -26,6 +26,7 @@ type verifyState struct {
 	producer kafka.ProducerID
 	epoch    kafka.ProducerEpoch
 	since    time.Time
+	waited   time.Duration // for the coordinator, in all
 	said     said
 }
 
@@ -155,6 +156,7 @@ func (o *produceOp) goOnAsking() {
 	case step == asking:
 		o.noteVerified()
 	}
+	o.asks.waited = o.node.Clock.Now().Sub(o.asks.since)
 	if o.append() {
 		o.passOn()
 		return

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"spate/broker/purgatory"
+	"spate/broker/quota"
 	"spate/internal/invariant"
 	"spate/internal/metrics"
 	"spate/kafka"
@@ -80,6 +81,7 @@ func (o *produceOp) endDetour() {
 // finish answers, or sends the operation into purgatory. The appends are done.
 func (o *produceOp) finish() error {
 	o.stage(o.meter().append)
+	o.busy = o.since.Sub(o.received) - o.asks.waited
 	switch {
 	case o.request.Acks == 0:
 		return o.finishSilently()
@@ -95,11 +97,14 @@ func (o *produceOp) finish() error {
 var errProduceFailed = errors.New("a produce request with acks=0 failed")
 
 func (o *produceOp) finishSilently() error {
-	conn, ticket, failed := o.conn, o.ticket, o.failed
+	conn, ticket, failed, throttle := o.conn, o.ticket, o.failed, o.charge()
 	o.meter().total(&o.parked)
 	o.recycle()
 	if failed {
 		return errProduceFailed
+	}
+	if throttle > 0 {
+		conn.Mute(time.Duration(throttle) * time.Millisecond)
 	}
 	conn.Skip(ticket)
 	return nil
@@ -205,14 +210,38 @@ func (o *produceOp) waitStage() *metrics.Histogram {
 	return o.meter().flush
 }
 
+// charge counts what the request took, and gives the milliseconds for which the client has to wait. As in Kafka the
+// time of a request that wants no answer is free; the stage that has just ended tells the time.
+func (o *produceOp) charge() int32 {
+	if o.account == nil {
+		return 0
+	}
+	bytesMs := o.account.charge(quota.Produce, float64(o.bytes), o.since)
+	timeMs := int32(0)
+	if o.request.Acks != 0 {
+		timeMs = o.account.chargeTime(o.busy, o.since)
+	}
+	return o.account.longest(quota.Produce, bytesMs, quota.Request, timeMs)
+}
+
+// requestBytes is how long the request is, its size prefix left out.
+func requestBytes(c *Context) int {
+	if c.Frame != nil {
+		return len(c.Frame.Bytes())
+	}
+	return c.BodyBytes
+}
+
 // respond encodes the answer and hands it to the connection.
 func (o *produceOp) respond() {
+	throttle := o.charge()
+	o.response.ThrottleMs = throttle
 	o.buf = wire.BeginFrame(o.buf[:0], wire.KeyProduce, o.version, o.correlationID)
 	o.buf = wire.AppendProduceResponse(o.buf, o.version, &o.response)
 	o.buf = wire.EndFrame(o.buf, 0, 0)
 	o.pieces[0] = netpoll.Piece{Bytes: o.buf}
 	o.reply = netpoll.Response{Pieces: o.pieces[:]}
-	o.send()
+	o.send(throttle)
 }
 
 // Release notes that the response has left.

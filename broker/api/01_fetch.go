@@ -2,7 +2,9 @@ package api
 
 import (
 	"slices"
+	"time"
 
+	"spate/broker/quota"
 	"spate/broker/session"
 	"spate/kafka"
 	"spate/kafka/wire"
@@ -33,6 +35,9 @@ type fetchOp struct {
 	waiting  bool // in purgatory
 	waited   bool // it was woken there, with the bytes that it answers
 	cold     coldRead
+
+	busy     time.Duration // on a thread, until the first look was over
+	throttle int32         // milliseconds for which the client has to wait
 
 	errorCode int16 // of the whole answer
 	encoder   wire.FetchResponseEncoder
@@ -82,10 +87,15 @@ func fetch(c *Context) error {
 		return err
 	}
 	o.bytesMax = min(int(o.request.MaxBytes), o.node.FetchBytesMax)
+	if most, limited := o.account.burst(quota.Fetch); limited {
+		// More at once would have to wait in any case, so nothing could ever be had.
+		o.bytesMax = int(min(float64(o.bytesMax), most))
+	}
 	o.bytesMin = min(int(o.request.MinBytes), o.bytesMax)
 	o.choose()
 	o.stage(o.meter().decode)
 	if o.errorCode != kafka.NoError {
+		o.busy = o.since.Sub(o.received)
 		o.respond()
 		return nil
 	}

@@ -157,6 +157,7 @@ func (o *fetchOp) conclude() {
 		return
 	}
 	o.stage(o.meter().read)
+	o.busy = o.since.Sub(o.received)
 	o.park()
 }
 

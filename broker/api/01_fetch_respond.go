@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 
+	"spate/broker/quota"
 	"spate/broker/session"
 	"spate/kafka"
 	"spate/kafka/wire"
@@ -16,12 +17,70 @@ func (o *fetchOp) respond() {
 	} else {
 		o.stage(o.meter().read)
 	}
-	id := o.tell()
+	if o.busy == 0 { // it was answered at once
+		o.busy = o.since.Sub(o.received)
+	}
+	id := session.NoID
+	if o.charge(); o.throttle == 0 {
+		id = o.tell()
+	} else {
+		id = o.withhold()
+	}
 	o.encode(id)
 	o.cutPieces()
 	o.reply = netpoll.Response{Pieces: o.pieces}
 	o.node.FetchedBytes.Add(uint64(o.bytes))
-	o.send()
+	o.send(o.throttle)
+}
+
+// charge counts what the request took and what its answer takes, and finds for how long the client has to wait. The
+// bytes that it then does not get are not counted.
+func (o *fetchOp) charge() {
+	a := o.account
+	if a == nil {
+		return
+	}
+	bytes := float64(o.answerBytes())
+	timeMs := a.chargeTime(o.busy, o.since)
+	bytesMs := a.charge(quota.Fetch, bytes, o.since)
+	if o.throttle = a.longest(quota.Fetch, bytesMs, quota.Request, timeMs); o.throttle > 0 {
+		a.refund(quota.Fetch, bytes, o.since)
+	}
+}
+
+// What an answer takes beside the records and the names of topics: its head, and what is said of a partition.
+const (
+	answerHeadBytes = 20
+	answerPartBytes = 50
+)
+
+// answerBytes is the length of the answer, but for a few bytes: it is encoded later, when it is known whether it may
+// be.
+func (o *fetchOp) answerBytes() int {
+	n := answerHeadBytes
+	for i := range o.parts {
+		if p := &o.parts[i]; p.entry == nil || p.read.Records.Length() > 0 || p.code != kafka.NoError {
+			n += answerPartBytes + len(p.name) + p.read.Records.Length()
+		}
+	}
+	return n
+}
+
+// withhold makes the answer an empty one, of which the session knows nothing: the client asks again when its time has
+// come.
+func (o *fetchOp) withhold() int32 {
+	switch {
+	case o.errorCode != kafka.NoError:
+		return session.NoID
+	case o.session != nil && !o.node.Sessions.current(o):
+		o.fail(kafka.InvalidFetchSessionEpoch)
+		return o.session.ID()
+	}
+	o.silence()
+	if o.session != nil {
+		return o.session.ID()
+	}
+	return session.NoID
 }
 
 // tell updates the session by what is about to be answered, or opens one, and gives the id for the answer.
@@ -44,6 +103,11 @@ func (o *fetchOp) tell() int32 {
 func (o *fetchOp) fail(err error) {
 	o.errorCode = kafka.CodeOf(err)
 	o.meter().Fail(o.errorCode)
+	o.silence()
+}
+
+// silence takes all partitions out of the answer.
+func (o *fetchOp) silence() {
 	for i := range o.parts {
 		o.parts[i].release()
 		o.parts[i].quiet = true
@@ -54,7 +118,8 @@ func (o *fetchOp) fail(err error) {
 // encode writes all but the records, and notes where they belong.
 func (o *fetchOp) encode(sessionID int32) {
 	o.encoder.Begin(o.buf[:0], o.version, wire.FetchResponseHead{
-		CorrelationID: o.correlationID, ErrorCode: o.errorCode, SessionID: sessionID, TopicCount: o.topicCount(),
+		CorrelationID: o.correlationID, ThrottleMs: o.throttle, ErrorCode: o.errorCode, SessionID: sessionID,
+		TopicCount: o.topicCount(),
 	})
 	for i := 0; i < len(o.parts); {
 		if o.parts[i].quiet {
@@ -66,8 +131,8 @@ func (o *fetchOp) encode(sessionID int32) {
 	o.buf = o.encoder.End(o.endpoints)
 }
 
-// topicCount counts the runs of parts of one topic. The order of parts is that of the request or the session, in which
-// a topic may come up more than once.
+// topicCount counts the runs of parts of one topic. The order of parts is that of the request or the session, in
+// which a topic may come up more than once.
 func (o *fetchOp) topicCount() int {
 	topics := 0
 	var last *fetchPart
@@ -186,6 +251,7 @@ func (o *fetchOp) recycle() {
 	o.endpoints = o.endpoints[:0]
 	o.session = nil
 	o.served, o.bytes, o.errorCode = 0, 0, kafka.NoError
+	o.busy, o.throttle = 0, 0
 	o.enough, o.waiting, o.waited = false, false, false
 	node := o.node
 	o.forget()

@@ -128,7 +128,9 @@ func (c *Context) creatable(img *image.Image, request *kmsg.MetadataRequest) (na
 // autoCreate creates topics with the default numbers of partitions and replicas. What could not be created is unknown
 // to the answer, as in Kafka; why is in the log.
 func (c *Context) autoCreate(ctx context.Context, names []string) {
-	cmd := controller.CreateTopics{}
+	// As in Kafka, where it becomes a request to create topics of the newest version.
+	charged := c.mutations(0)
+	cmd := controller.CreateTopics{Charge: charged.charger()}
 	for _, name := range names {
 		cmd.Topics = append(cmd.Topics, controller.NewTopic{
 			Name: name, Partitions: controller.Default, ReplicationFactor: controller.Default,

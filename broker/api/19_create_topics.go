@@ -16,14 +16,19 @@ import (
 // CreateTopics: the controller decides, topic by topic; the answer waits on a worker until its decision is durable and
 // this broker's replicas are there.
 
+// createTopicsStrict is the first version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const createTopicsStrict = 6
+
 func createTopics(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.CreateTopicsRequest)
 	response := request.ResponseKind().(*kmsg.CreateTopicsResponse)
-	cmd := controller.CreateTopics{ValidateOnly: request.ValidateOnly}
+	charged := c.mutations(createTopicsStrict)
+	cmd := controller.CreateTopics{ValidateOnly: request.ValidateOnly, Charge: charged.charger()}
 	for i := range request.Topics {
 		cmd.Topics = append(cmd.Topics, newTopic(&request.Topics[i]))
 	}
 	reply, err := c.decide(ctx, request.TimeoutMillis, cmd)
+	c.throttle = charged.left()
 	if errors.Is(err, errClosing) {
 		return nil, err
 	}

@@ -12,8 +12,11 @@ import (
 
 // DeleteTopics: by name, and from version 6 on by id too. The answer waits on a worker until the topics are gone.
 
-// deletionDisabled is the first version that knows TOPIC_DELETION_DISABLED.
-const deletionDisabled = 3
+// The first versions that know TOPIC_DELETION_DISABLED and THROTTLING_QUOTA_EXCEEDED.
+const (
+	deletionDisabled   = 3
+	deleteTopicsStrict = 5
+)
 
 func deleteTopics(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.DeleteTopicsRequest)
@@ -31,7 +34,10 @@ func deleteTopics(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Respons
 		c.refuseDeletion(request, response, err)
 		return response, nil
 	}
-	reply, err := c.decide(ctx, request.TimeoutMillis, controller.DeleteTopics{Topics: topicRefs(request)})
+	charged := c.mutations(deleteTopicsStrict)
+	reply, err := c.decide(ctx, request.TimeoutMillis,
+		controller.DeleteTopics{Topics: topicRefs(request), Charge: charged.charger()})
+	c.throttle = charged.left()
 	if errors.Is(err, errClosing) {
 		return nil, err
 	}

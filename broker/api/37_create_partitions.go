@@ -13,14 +13,19 @@ import (
 // CreatePartitions: the controller decides, topic by topic; the answer waits on a worker until its decision is durable
 // and the logs of the new partitions are there.
 
+// createPartitionsStrict is the first version whose clients know THROTTLING_QUOTA_EXCEEDED.
+const createPartitionsStrict = 3
+
 func createPartitions(ctx context.Context, c *Context, r kmsg.Request) (kmsg.Response, error) {
 	request := r.(*kmsg.CreatePartitionsRequest)
 	response := request.ResponseKind().(*kmsg.CreatePartitionsResponse)
-	cmd := controller.CreatePartitions{ValidateOnly: request.ValidateOnly}
+	charged := c.mutations(createPartitionsStrict)
+	cmd := controller.CreatePartitions{ValidateOnly: request.ValidateOnly, Charge: charged.charger()}
 	for i := range request.Topics {
 		cmd.Topics = append(cmd.Topics, grownTopic(&request.Topics[i]))
 	}
 	reply, err := c.decide(ctx, request.TimeoutMillis, cmd)
+	c.throttle = charged.left()
 	if errors.Is(err, errClosing) {
 		return nil, err
 	}

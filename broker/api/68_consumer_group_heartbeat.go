@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"spate/coordinator"
@@ -13,6 +15,10 @@ import (
 
 func consumerGroupHeartbeat(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.ConsumerGroupHeartbeatRequest)
+	if !c.servesConsumerGroups() {
+		a.refuse(kafka.UnsupportedVersion, tellConsumerHeartbeat)
+		return
+	}
 	if request.Group == "" {
 		a.refuse(coordinator.Refuse(kafka.InvalidRequest, "GroupId can't be empty."), tellConsumerHeartbeat)
 		return
@@ -42,6 +48,13 @@ func consumerGroupHeartbeat(c *Context, a *Asked, r kmsg.Request) {
 		beat.NewMemberID = id.String()
 	}
 	a.submit(request.Group, beat, tellConsumerHeartbeat)
+}
+
+// servesConsumerGroups tells whether groups of the consumer protocol may do anything: they are there, and rest, where
+// it has been switched off or the cluster has gone back to a level without them.
+func (c *Context) servesConsumerGroups() bool {
+	protocols := c.Node.Config.Get().List("group.coordinator.rebalance.protocols")
+	return c.Node.Image().Feature("group.version") > 0 && slices.Contains(protocols, "consumer")
 }
 
 func tellConsumerHeartbeat(a *Asked, body any, err error) kmsg.Response {

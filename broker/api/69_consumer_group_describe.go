@@ -11,10 +11,12 @@ import (
 
 // ConsumerGroupDescribe: consumer groups (KIP-848) with their members, and what each owns and is to own.
 
-func consumerGroupDescribe(_ *Context, a *Asked, r kmsg.Request) {
+func consumerGroupDescribe(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.ConsumerGroupDescribeRequest)
 	a.gather(len(request.Groups), func(i int, to runtime.Done) {
-		if id := request.Groups[i]; id == "" {
+		if id := request.Groups[i]; !c.servesConsumerGroups() {
+			to.Done(nil, kafka.UnsupportedVersion)
+		} else if id == "" {
 			to.Done(nil, kafka.InvalidGroupID)
 		} else {
 			a.node.Groups.Submit(id, group.Command{Group: id, Body: group.DescribeConsumer{}}, to)

@@ -55,9 +55,13 @@ var errClosing = errors.New("the broker is shutting down")
 // decide has the controller decide a command within the time that a request gives. A request that gives none is too
 // late already, as in Kafka.
 func (c *Context) decide(ctx context.Context, timeoutMs int32, cmd controller.Command) (controller.Reply, error) {
-	return c.Node.decide(ctx, timeoutMs, cmd)
+	begun := c.Node.Clock.Now()
+	reply, err := c.Node.decide(ctx, timeoutMs, cmd)
+	c.waited += c.Node.Clock.Now().Sub(begun)
+	return reply, err
 }
 
+// decide is Context.decide for who asks on no client's time.
 func (n *Node) decide(ctx context.Context, timeoutMs int32, cmd controller.Command) (controller.Reply, error) {
 	if timeoutMs <= 0 {
 		return nil, kafka.RequestTimedOut

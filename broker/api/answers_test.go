@@ -95,13 +95,13 @@ func newStory(t testing.TB, set ...string) *story {
 		s.address = startBroker(t, append(stock, set...)...)
 		return s
 	}
+	s.clearQuotas()
 	s.await("all topics are deleted", func() bool {
 		deletion := kmsg.NewPtrDeleteTopicsRequest()
 		deletion.Version, deletion.TimeoutMillis, deletion.TopicNames = 5, 10_000, s.topics()
 		s.exchange(deletion)
 		return len(s.topics()) == 0
 	})
-	s.clearQuotas()
 	s.await("there are producer ids", func() bool {
 		request := kmsg.NewPtrInitProducerIDRequest()
 		return s.exchange(request).(*kmsg.InitProducerIDResponse).ErrorCode == kafka.NoError

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/broker/quota"
 	"spate/kafka"
 	"spate/netpoll"
 )
@@ -21,6 +22,8 @@ type Asked struct {
 	ticket   netpoll.Ticket
 	id       int32 // correlation id
 	received time.Time
+	account  *Account
+	busy     time.Duration // on a thread, before the question was handed on
 	tell     Tell
 	draft    kmsg.Response // where a handler has begun the response: what remains is said by the coordinator
 	charged  int64         // what parked counts for it
@@ -33,7 +36,10 @@ type Tell func(a *Asked, body any, err error) kmsg.Response
 func (c *Context) ask(h *Handler, request kmsg.Request) {
 	a := &Asked{
 		Request: request, node: c.Node, conn: c.Conn, ticket: c.Ticket, id: c.Header.CorrelationID,
-		received: c.Received,
+		received: c.Received, account: c.Account,
+	}
+	if _, limited := c.Account.limits(quota.Request); limited {
+		a.busy = c.Node.Clock.Now().Sub(c.Received)
 	}
 	a.charge(int64(c.BodyBytes))
 	h.Ask(c, a, request)
@@ -51,7 +57,8 @@ func (a *Asked) Done(body any, err error) { a.Answer(a.tell(a, body, err)) }
 // Answer sends the response. Any goroutine may call it; it does not wait.
 func (a *Asked) Answer(response kmsg.Response) {
 	a.node.parked.Add(-a.charged)
-	a.node.reply(a.conn, a.ticket, a.id, a.received, response)
+	throttle := a.account.throttleTime(a.busy, 0)
+	a.node.reply(a.conn, a.ticket, a.id, a.received, response, throttle)
 }
 
 // fail counts an error code of the answer, and gives it back.

@@ -23,8 +23,13 @@ type Context struct {
 	BodyBytes int
 	// Received is when the last byte of the request was read.
 	Received time.Time
+	// Account is the client's quotas; nil where none holds for it.
+	Account *Account
 	// Pending holds the connection's operations that wait in purgatory.
 	Pending *Pending
+
+	waited   time.Duration // of the time since Received, what a worker spent on waiting for the controller
+	throttle int32         // milliseconds that the handler found the client has to wait
 }
 
 // Frame is the bytes that a request came in; *netpoll.Frame is one.

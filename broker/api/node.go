@@ -38,6 +38,7 @@ type Node struct {
 	// ProducerIDs is the block of ids that InitProducerId hands out.
 	ProducerIDs ProducerIDs
 	Workers     *Workers
+	Quotas      *Quotas
 
 	FetchBytesMax int // fetch.max.bytes
 

@@ -39,6 +39,7 @@ type parked struct {
 	version       int16
 	correlationID int32
 	received      time.Time
+	account       *Account
 
 	pending    *Pending // the list that prev and next are of, while the operation waits
 	prev, next *parked
@@ -55,11 +56,12 @@ func (p *parked) begin(c *Context) {
 	p.version, p.correlationID = c.Header.Version, c.Header.CorrelationID
 	p.received, p.since = c.Received, c.Received
 	p.pending = c.Pending
+	p.account = c.Account
 }
 
 // forget drops what belongs to the request.
 func (p *parked) forget() {
-	p.node, p.conn, p.pending = nil, nil, nil
+	p.node, p.conn, p.pending, p.account = nil, nil, nil, nil
 	p.reply = netpoll.Response{}
 }
 
@@ -94,8 +96,11 @@ func (p *parked) abandon() {
 	p.settle()
 }
 
-// send hands the reply to the connection.
-func (p *parked) send() {
+// send hands the reply to the connection, which delivers no request for so many milliseconds.
+func (p *parked) send(throttle int32) {
+	if throttle > 0 {
+		p.conn.Mute(time.Duration(throttle) * time.Millisecond)
+	}
 	p.sending = true
 	p.reply.Owner = p.self
 	p.conn.Complete(p.ticket, &p.reply)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/broker/quota"
 	"spate/internal/bufpool"
 	"spate/kafka/wire"
 	"spate/netpoll"
@@ -35,6 +36,7 @@ func (c *Context) Respond(ctx context.Context, h *Handler, request kmsg.Request)
 		c.ask(h, request)
 		return nil
 	}
+	c.waited, c.throttle = 0, 0
 	response, err := h.Answer(ctx, c, request)
 	if err != nil {
 		return err
@@ -43,18 +45,28 @@ func (c *Context) Respond(ctx context.Context, h *Handler, request kmsg.Request)
 		c.Conn.Skip(c.Ticket)
 		return nil
 	}
-	c.Node.reply(c.Conn, c.Ticket, c.Header.CorrelationID, c.Received, response)
+	var busy time.Duration
+	if _, limited := c.Account.limits(quota.Request); limited {
+		busy = c.Node.Clock.Now().Sub(c.Received) - c.waited
+	}
+	throttle := c.Account.throttleTime(busy, c.throttle)
+	c.Node.reply(c.Conn, c.Ticket, c.Header.CorrelationID, c.Received, response, throttle)
 	return nil
 }
 
-// reply hands a response to a connection. Any goroutine may call it.
-func (n *Node) reply(conn netpoll.Conn, ticket netpoll.Ticket, id int32, received time.Time, response kmsg.Response) {
+// reply hands a response to a connection, which delivers no request for the throttle time, in milliseconds. Any
+// goroutine may call it.
+func (n *Node) reply(conn netpoll.Conn, ticket netpoll.Ticket, id int32, received time.Time, response kmsg.Response,
+	throttle int32) {
+	if tells, ok := response.(kmsg.SetThrottleResponse); ok && throttle > 0 {
+		tells.SetThrottle(throttle)
+	}
 	r := replies.Get().(*reply)
 	r.node, r.meter, r.received = n, n.Meters.Of(response.Key()), received
 	r.buffer = responses.Borrow()
 	r.buffer.B = wire.AppendResponse(r.buffer.B, response, id)
 	r.pieces[0] = netpoll.Piece{Bytes: r.buffer.B}
-	r.Response = netpoll.Response{Pieces: r.pieces[:], Owner: r}
+	r.Response = netpoll.Response{Pieces: r.pieces[:], Owner: r, Mute: time.Duration(throttle) * time.Millisecond}
 	conn.Complete(ticket, &r.Response)
 }
 

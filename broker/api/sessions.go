@@ -145,6 +145,14 @@ func (s *Sessions) make(offer session.Offer) *session.Session {
 	return s.cache.Open(s.clock.Now(), offer)
 }
 
+// current tells whether o's session is still where o's request left it.
+func (s *Sessions) current(o *fetchOp) bool {
+	lock := s.lockOf(o.session)
+	lock.Lock()
+	defer lock.Unlock()
+	return o.session.Current(o.request.SessionEpoch)
+}
+
 // tell notes in o's session what o is about to be told, and marks the partitions that are not worth mentioning.
 func (s *Sessions) tell(o *fetchOp) error {
 	lock := s.lockOf(o.session)

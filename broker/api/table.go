@@ -56,6 +56,7 @@ var table = []Handler{
 	{Key: 48, Answer: describeClientQuotas, Blocks: describeClientQuotasBlocks},
 	{Key: 49, Answer: alterClientQuotas, Blocks: always},
 	{Key: 55, Answer: describeQuorum, Blocks: describeQuorumBlocks},
+	{Key: 57, Answer: updateFeatures, Blocks: always},
 	{Key: 60, Answer: describeCluster},
 	{Key: 61, Answer: describeProducers, Blocks: always},
 	{Key: 65, Ask: describeTransactions, Blocks: describeTransactionsBlocks},

@@ -82,9 +82,8 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newTxn(), newProduce(),
-		newConsume(),
-		newDump(), newVerify(), newAdopt(), newVersion())
+	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newTxn(), newQuota(),
+		newProduce(), newConsume(), newDump(), newVerify(), newAdopt(), newVersion())
 	explainArguments(root)
 	return root
 }

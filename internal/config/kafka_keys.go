@@ -17,7 +17,7 @@ var laterKeys = []string{
 	"controller.quorum.election.timeout.ms", "controller.quorum.fetch.max.bytes",
 	"controller.quorum.fetch.snapshot.max.bytes", "controller.quorum.fetch.timeout.ms",
 	"controller.quorum.request.timeout.ms", "controller.quorum.retry.backoff.ms",
-	"controller.quota.window.num", "controller.quota.window.size.seconds", "controller.socket.timeout.ms",
+	"controller.socket.timeout.ms",
 	"cordoned.log.dirs", "delegation.token.expiry.check.interval.ms", "delegation.token.expiry.time.ms",
 	"delegation.token.max.lifetime.ms", "delegation.token.secret.key",
 	"delete.records.purgatory.purge.interval.requests", "early.start.listeners",
@@ -47,7 +47,7 @@ var laterKeys = []string{
 	"kafka.metrics.polling.interval.secs", "kafka.metrics.reporters",
 	"leader.imbalance.check.interval.seconds", "log.dir.failure.timeout.ms",
 	"log.initial.task.delay.ms", "log.local.retention.bytes", "log.local.retention.ms",
-	"max.connection.creation.rate", "max.request.partition.size.limit",
+	"max.request.partition.size.limit",
 	"metadata.log.max.record.bytes.between.snapshots", "metadata.log.max.snapshot.interval.ms",
 	"metadata.log.segment.bytes", "metadata.log.segment.ms", "metadata.max.idle.interval.ms",
 	"metadata.max.retention.bytes", "metadata.max.retention.ms", "metric.reporters", "metrics.num.samples",
@@ -55,8 +55,8 @@ var laterKeys = []string{
 	"num.replica.fetchers", "offsets.commit.timeout.ms",
 	"offsets.load.buffer.size",
 	"principal.builder.class", "producer.id.expiration.check.interval.ms",
-	"producer.purgatory.purge.interval.requests", "queued.max.requests", "quota.window.num",
-	"quota.window.size.seconds", "remote.fetch.max.wait.ms", "remote.list.offsets.request.timeout.ms",
+	"producer.purgatory.purge.interval.requests", "queued.max.requests",
+	"remote.fetch.max.wait.ms", "remote.list.offsets.request.timeout.ms",
 	"remote.log.index.file.cache.total.size.bytes", "remote.log.index.file.cache.ttl.ms",
 	"remote.log.manager.copier.thread.pool.size", "remote.log.manager.copy.max.bytes.per.second",
 	"remote.log.manager.copy.quota.window.num", "remote.log.manager.copy.quota.window.size.seconds",
@@ -122,7 +122,6 @@ var laterKeys = []string{
 // laterTopicKeys are the topic keys of Kafka 4.3.1 that this broker does not serve yet, sorted: a topic that asks for
 // one is refused, because it would not get what it asked for.
 var laterTopicKeys = []string{
-	"follower.replication.throttled.replicas", "leader.replication.throttled.replicas",
 	"local.retention.bytes", "local.retention.ms",
 	"remote.log.copy.disable", "remote.log.delete.on.disable",
 	"remote.storage.enable", "unclean.leader.election.enable",

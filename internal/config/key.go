@@ -214,6 +214,32 @@ func (codecs) Refuse(value any) string {
 // String implements Valid.
 func (codecs) String() string { return "0 to 4" }
 
+// throttledReplicas allows * alone, or pairs of a partition and a broker, as the value of the key of that name.
+type throttledReplicas string
+
+// Refuse implements Valid.
+func (name throttledReplicas) Refuse(value any) string {
+	list := value.([]string)
+	if len(list) == 1 && list[0] == "*" {
+		return ""
+	}
+	for _, replica := range list {
+		partition, broker, ok := strings.Cut(replica, ":")
+		if !ok || !isDigits(partition) || !isDigits(broker) {
+			return string(name) + " must be the literal '*' or a list of replicas in the following format: " +
+				"[partitionId]:[brokerId],[partitionId]:[brokerId],..."
+		}
+	}
+	return ""
+}
+
+// String implements Valid.
+func (throttledReplicas) String() string { return "*, or partition:broker" }
+
+func isDigits(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
 // hostPort allows host:port, or nothing.
 type hostPort struct{}
 

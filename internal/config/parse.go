@@ -47,6 +47,9 @@ func (k *Key) parse(text string) (any, error) {
 	value, reason := parseType(k.Type, strings.TrimSpace(text))
 	if reason == "" && k.Valid != nil {
 		reason = k.Valid.Refuse(value)
+		if _, is := k.Valid.(throttledReplicas); is { // of which Kafka tells the parsed value
+			text = fmt.Sprintf("[%s]", strings.Join(value.([]string), ", "))
+		}
 	}
 	if reason != "" {
 		return nil, &Error{Key: k.Name, Value: text, Reason: reason}

@@ -36,10 +36,15 @@ const (
 	Connections         Name = "spate_connections"
 	ConnectionsAccepted Name = "spate_connections_accepted_total"
 	ConnectionsRefused  Name = "spate_connections_refused_total"
+	ConnectionsDelayed  Name = "spate_connections_delayed_total"
 	LoopLag             Name = "spate_loop_lag_seconds"
 	ColdReads           Name = "spate_cold_reads_total"
 	RequestMemory       Name = "spate_request_memory_bytes"
 	MemoryWaits         Name = "spate_request_memory_waits_total"
+
+	Throttled    Name = "spate_throttled_requests_total"
+	ThrottleTime Name = "spate_throttle_seconds"
+	QuotaClients Name = "spate_quota_clients"
 
 	AppendedRecords Name = "spate_appended_records_total"
 	AppendedBytes   Name = "spate_appended_bytes_total"
@@ -105,11 +110,18 @@ var Table = []Desc{
 	{ConnectionsAccepted, Count, "connections", nil, "Connections that were accepted."},
 	{ConnectionsRefused, Count, "connections", []string{"reason"},
 		"Connections that were refused, by the limit they hit."},
+	{ConnectionsDelayed, Count, "connections", nil,
+		"Connections that had to wait because of max.connection.creation.rate."},
 	{LoopLag, Duration, "seconds", nil, "How long events waited for their event loop."},
 	{ColdReads, Count, "reads", []string{"by"}, "Reads that a worker made because data was not in the page cache: " +
 		"by a fetch that looked it up, or by a connection that was to send it."},
 	{RequestMemory, Level, "bytes", nil, "Memory held by requests."},
 	{MemoryWaits, Count, "waits", nil, "Times that a connection was not read because requests held all the memory."},
+
+	{Throttled, Count, "requests", []string{"quota"}, "Requests after which the client had to wait, by the quota " +
+		"that it was above: produce, fetch, request (time on threads), controller-mutation."},
+	{ThrottleTime, Duration, "seconds", []string{"quota"}, "For how long these clients had to wait."},
+	{QuotaClients, Level, "clients", []string{"quota"}, "Clients that are measured because a quota holds for them."},
 
 	{AppendedRecords, Count, "records", nil, "Records appended."},
 	{AppendedBytes, Count, "bytes", nil, "Bytes of record batches appended."},

@@ -24,6 +24,7 @@ const (
 	OpRename    OpKind = "rename"
 	OpRemove    OpKind = "remove"
 	OpSyncDir   OpKind = "syncdir"
+	OpSyncAll   OpKind = "syncfs"
 	OpLock      OpKind = "lock"
 	OpFree      OpKind = "statfs"
 	OpRead      OpKind = "read"
@@ -40,7 +41,7 @@ const (
 // Mutates says whether the operation changes what is on the disk, or makes a change durable.
 func (k OpKind) Mutates() bool {
 	switch k {
-	case OpCreate, OpMkdir, OpRename, OpRemove, OpSyncDir, OpWrite, OpTruncate, OpAllocate, OpDatasync:
+	case OpCreate, OpMkdir, OpRename, OpRemove, OpSyncDir, OpSyncAll, OpWrite, OpTruncate, OpAllocate, OpDatasync:
 		return true
 	}
 	return false
@@ -179,6 +180,14 @@ func (d *Fault) SyncDir(name string) error {
 		return pathError("fsync", name, err)
 	}
 	return d.disk.SyncDir(name)
+}
+
+// SyncAll asks the hook with OpSyncAll.
+func (d *Fault) SyncAll(name string) error {
+	if err := d.hook(Op{Kind: OpSyncAll, Name: name}); err != nil {
+		return pathError("syncfs", name, err)
+	}
+	return d.disk.SyncAll(name)
 }
 
 // Lock asks the hook with OpLock.

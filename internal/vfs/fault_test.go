@@ -80,6 +80,7 @@ func operations(d FS, f File) map[string]func() error {
 		"remove":    func() error { return unless(d.Remove("/none"), fs.ErrNotExist) },
 		"removeall": func() error { return d.RemoveAll("/none") },
 		"syncdir":   func() error { return d.SyncDir("/") },
+		"syncfs":    func() error { return d.SyncAll("/") },
 		"lock":      func() error { _, err := d.Lock("/lock"); return err },
 		"free":      func() error { _, err := d.FreeBytes("/"); return err },
 		"total":     func() error { _, err := d.TotalBytes("/"); return err },

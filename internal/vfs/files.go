@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"syscall"
@@ -13,7 +14,10 @@ import (
 const TempSuffix = ".tmp"
 
 // ReadFile gives the whole content of name.
-func ReadFile(fs FS, name string) ([]byte, error) {
+func ReadFile(fs FS, name string) ([]byte, error) { return ReadSmallFile(fs, name, math.MaxInt64) }
+
+// ReadSmallFile gives the whole content of name, which may have so many bytes at most.
+func ReadSmallFile(fs FS, name string, limit int64) ([]byte, error) {
 	f, err := fs.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -22,6 +26,9 @@ func ReadFile(fs FS, name string) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that make sense", name, size, limit)
 	}
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)

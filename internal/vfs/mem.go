@@ -316,11 +316,38 @@ func (m *Mem) SyncDir(name string) error {
 	if err != nil {
 		return pathError("open", name, err)
 	}
+	n.syncNames()
+	return nil
+}
+
+func (n *memNode) syncNames() {
 	for _, c := range n.changes {
 		c.apply(n.durableEntries)
 	}
 	n.changes = nil
+}
+
+// SyncAll makes everything below the directory durable.
+func (m *Mem) SyncAll(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.find(name)
+	if err != nil {
+		return pathError("open", name, err)
+	}
+	n.syncAll()
 	return nil
+}
+
+func (n *memNode) syncAll() {
+	if !n.isDir() {
+		n.syncContent()
+		return
+	}
+	n.syncNames()
+	for _, entry := range n.entries {
+		entry.syncAll()
+	}
 }
 
 // Lock takes the lock of name, creating the file.

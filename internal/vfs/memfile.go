@@ -226,12 +226,15 @@ func (f *memFile) Datasync() error {
 	if err := f.usable("fdatasync", false); err != nil {
 		return err
 	}
-	n := f.node
+	f.node.syncContent()
+	return nil
+}
+
+func (n *memNode) syncContent() {
 	for _, w := range n.pending {
 		n.durable = w.apply(n.durable)
 	}
 	n.pending = nil
-	return nil
 }
 
 // apply gives the content after the write.

@@ -20,12 +20,17 @@ var _ FS = OS{}
 
 // OpenFile opens name. The descriptor is closed on exec.
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	var fd int
+	// Not os.OpenFile: it offers each file to the poller and makes it blocking again, six calls for one.
+	err := retry(func() (err error) {
+		fd, err = unix.Open(name, flag|unix.O_CLOEXEC, uint32(perm.Perm()))
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	o := &osFile{file: f}
-	o.fd.Store(int64(f.Fd()))
+	o := &osFile{file: os.NewFile(uintptr(fd), name)}
+	o.fd.Store(int64(fd))
 	return o, nil
 }
 
@@ -65,6 +70,19 @@ func (OS) SyncDir(name string) error {
 	if err := d.Sync(); err != nil {
 		d.Close()
 		return err
+	}
+	return d.Close()
+}
+
+// SyncAll runs syncfs.
+func (OS) SyncAll(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	if err := retry(func() error { return unix.Syncfs(int(d.Fd())) }); err != nil {
+		d.Close()
+		return &fs.PathError{Op: "syncfs", Path: name, Err: err}
 	}
 	return d.Close()
 }

@@ -28,6 +28,9 @@ type FS interface {
 	RemoveAll(name string) error
 	// SyncDir makes creations, renames and removals in the directory name durable.
 	SyncDir(name string) error
+	// SyncAll makes everything durable that was written to the file system that holds the directory name, contents and
+	// names (syncfs). It waits for what others have written there, too.
+	SyncAll(name string) error
 	// Lock takes the exclusive lock that name stands for, creating the file; it fails at once with ErrLocked when
 	// somebody holds it. Closing gives it up.
 	Lock(name string) (io.Closer, error)

@@ -41,6 +41,7 @@ const (
 	KeyDescribeClientQuotas        int16 = 48
 	KeyAlterClientQuotas           int16 = 49
 	KeyDescribeQuorum              int16 = 55
+	KeyUpdateFeatures              int16 = 57
 	KeyDescribeCluster             int16 = 60
 	KeyDescribeProducers           int16 = 61
 	KeyDescribeTransactions        int16 = 65
@@ -108,6 +109,7 @@ var Served = [...]API{
 	{KeyDescribeClientQuotas, "DescribeClientQuotas", 0, 1, 0, 1, describeClientQuotasShape},
 	{KeyAlterClientQuotas, "AlterClientQuotas", 0, 1, 0, 1, alterClientQuotasShape},
 	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, describeQuorumShape},
+	{KeyUpdateFeatures, "UpdateFeatures", 0, 2, 0, 0, updateFeaturesShape},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, describeClusterShape},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, describeProducersShape},
 	{KeyDescribeTransactions, "DescribeTransactions", 0, 0, 0, 0, describeTransactionsShape},

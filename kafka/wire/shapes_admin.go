@@ -72,6 +72,16 @@ var listPartitionReassignmentsShape = shape{
 	{name: "Topics", kind: arrayKind, nullable: always, elements: namedPartitions("Name", "PartitionIndexes")},
 }
 
+var updateFeaturesShape = shape{
+	{name: "TimeoutMs", kind: int32Kind},
+	{name: "FeatureUpdates", kind: arrayKind, elements: shape{
+		{name: "Feature", kind: stringKind},
+		{name: "MaxVersionLevel", kind: int16Kind},
+		{name: "UpgradeType", kind: int8Kind}, // AllowDowngrade in version 0
+	}},
+	{name: "ValidateOnly", kind: int8Kind, since: 1},
+}
+
 var describeQuorumShape = shape{
 	{name: "Topics", kind: arrayKind, elements: shape{
 		{name: "TopicName", kind: stringKind},

@@ -51,32 +51,6 @@ func (cmd RegisterBroker) decide(c *Controller) Outcome {
 	return Outcome{Records: records, Reply: RegisterBrokerReply{Epoch: epoch}}
 }
 
-// ownFeatures are finalized as soon as every broker supports them: nothing that older builds wrote has to change for
-// them, so that nobody needs to ask for it.
-var ownFeatures = []image.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}}
-
-// newFeatures gives the records that finalize those of ownFeatures which the registration makes possible.
-func (cmd RegisterBroker) newFeatures(now *image.Image) []record.Record {
-	var records []record.Record
-	for _, f := range ownFeatures {
-		if now.Feature(f.Name) != 0 || !supports(cmd.Features, f) {
-			continue
-		}
-		lacking := func(b *image.Broker) bool { return b.ID != cmd.BrokerID && !supports(b.Features, f) }
-		if !slices.ContainsFunc(now.Brokers(), lacking) {
-			records = append(records, &record.FeatureLevel{Name: f.Name, Level: f.Level})
-		}
-	}
-	return records
-}
-
-// supports tells whether a broker with these features can work at the level of one of them.
-func supports(features []record.FeatureRange, f image.Feature) bool {
-	return slices.ContainsFunc(features, func(r record.FeatureRange) bool {
-		return r.Name == f.Name && r.Min <= f.Level && f.Level <= r.Max
-	})
-}
-
 func (cmd RegisterBroker) check(now *image.Image) error {
 	if cmd.ClusterID != now.ClusterID() {
 		return refuse(kafka.InconsistentClusterID, "Expected cluster ID %s, but got cluster ID %s",

@@ -12,6 +12,8 @@ import (
 type Settings struct {
 	PartitionsDefault        int32 // num.partitions
 	ReplicationFactorDefault int16 // default.replication.factor
+	NodeID                   kafka.BrokerID
+	Features                 []record.FeatureRange // that this node supports
 	// ValidateConfigs says what is wrong with the configs that a resource is to have, in words for the client: a
 	// Refusal, or an error that makes it an invalid config. ListDefault gives the default of a config of such a
 	// resource, and whether it is a list. Both must depend on nothing but their arguments, and not change them. Where

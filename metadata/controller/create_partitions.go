@@ -13,6 +13,7 @@ import (
 type CreatePartitions struct {
 	Topics       []GrownTopic
 	ValidateOnly bool // only say what would happen
+	Charge       Charger
 }
 
 // GrownTopic is a topic that is to have more partitions.
@@ -53,7 +54,7 @@ func (cmd CreatePartitions) decide(c *Controller) Outcome {
 		if counts[t.Name] > 1 {
 			continue
 		}
-		created, err := c.growTopic(t)
+		created, err := c.growTopic(t, cmd.Charge)
 		if errors.Is(err, errTooManyRecords) || len(records)+len(created) > recordsMax {
 			return Outcome{Err: errTooManyRecords}
 		}
@@ -67,7 +68,7 @@ func (cmd CreatePartitions) decide(c *Controller) Outcome {
 }
 
 // growTopic gives the records of the new partitions of one topic.
-func (c *Controller) growTopic(t *GrownTopic) ([]record.Record, error) {
+func (c *Controller) growTopic(t *GrownTopic, charge Charger) ([]record.Record, error) {
 	topic := c.image.Topic(t.Name)
 	if topic == nil {
 		return nil, kafka.UnknownTopicOrPartition
@@ -87,6 +88,9 @@ func (c *Controller) growTopic(t *GrownTopic) ([]record.Record, error) {
 	}
 	if additional > recordsMax {
 		return nil, errTooManyRecords // before anything is made for each of them
+	}
+	if err := charge.take(additional); err != nil {
+		return nil, err
 	}
 	replicas, err := c.placeAdditional(t, topic, additional)
 	if err != nil {

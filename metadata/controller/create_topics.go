@@ -21,6 +21,7 @@ var errTooManyRecords error = &Refusal{Code: kafka.PolicyViolation,
 type CreateTopics struct {
 	Topics       []NewTopic
 	ValidateOnly bool // only say what would happen
+	Charge       Charger
 }
 
 // Default stands for the configured number of partitions or replicas in a NewTopic.
@@ -82,7 +83,7 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 			counts[t.Name] = 0
 			result.Err = refuse(kafka.InvalidRequest, "Duplicate topic name.")
 		default:
-			created, err := c.createTopic(t, &result)
+			created, err := c.createTopic(t, &result, cmd.Charge)
 			if errors.Is(err, errTooManyRecords) || len(records)+len(created) > recordsMax {
 				return Outcome{Err: errTooManyRecords}
 			}
@@ -101,7 +102,7 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 }
 
 // createTopic gives the records that create one topic and fills in the result.
-func (c *Controller) createTopic(t *NewTopic, result *CreatedTopic) ([]record.Record, error) {
+func (c *Controller) createTopic(t *NewTopic, result *CreatedTopic, charge Charger) ([]record.Record, error) {
 	if err := c.checkNewName(t.Name); err != nil {
 		return nil, err
 	}
@@ -129,6 +130,9 @@ func (c *Controller) createTopic(t *NewTopic, result *CreatedTopic) ([]record.Re
 			return nil, err
 		}
 		records = append(records, p)
+	}
+	if err := charge.take(len(replicas)); err != nil {
+		return nil, err
 	}
 	result.ID = t.ID
 	result.Partitions = int32(len(replicas))

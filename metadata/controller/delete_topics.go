@@ -9,6 +9,7 @@ import (
 // DeleteTopics deletes topics with their partitions and configs, each on its own: some may fail and others not.
 type DeleteTopics struct {
 	Topics []TopicRef
+	Charge Charger
 }
 
 // TopicRef names a topic, either by name or by id.
@@ -71,6 +72,9 @@ func (cmd DeleteTopics) decide(c *Controller) Outcome {
 		topic, err := key.find(c.image, count, byID)
 		if topic != nil {
 			result.Name, result.ID = &topic.Name, topic.ID
+		}
+		if err == nil {
+			err = cmd.Charge.take(len(topic.Partitions))
 		}
 		if err != nil {
 			result.Err = err

@@ -27,6 +27,7 @@ import (
 //	create-internal [fewer]  a topic as in create, with partitions and rf
 //	alter [validate] [replace]  one resource a line: TYPE:NAME and its changes, SET NAME=VALUE, DELETE NAME, APPEND
 //	                       NAME=VALUE, SUBTRACT NAME=VALUE; SET NAME without a value is one with null
+//	features [validate]    one feature a line: NAME=LEVEL and the number of the upgrade type
 //	producer-ids broker=1
 //	state
 
@@ -43,6 +44,10 @@ func settings() Settings {
 	return Settings{
 		PartitionsDefault:        2,
 		ReplicationFactorDefault: 1,
+		NodeID:                   1,
+		Features: []record.FeatureRange{
+			{Name: "metadata.version", Min: 30, Max: 30}, {Name: "group.version", Max: 1},
+		},
 		ValidateConfigs: func(_ *image.Image, r image.Resource, c map[string]string) error {
 			switch r.Type {
 			case image.ResourceGroup:
@@ -145,6 +150,15 @@ func (s *story) step(t *testing.T, d *datadriven.TestData) string {
 		cmd := AlterConfigs{ValidateOnly: d.HasArg("validate"), Replace: d.HasArg("replace")}
 		for line := range strings.Lines(d.Input) {
 			cmd.Resources = append(cmd.Resources, alteration(t, strings.Fields(line)))
+		}
+		return s.run(cmd)
+	case "features":
+		cmd := UpdateFeatures{ValidateOnly: d.HasArg("validate")}
+		for line := range strings.Lines(d.Input) {
+			words := strings.Fields(line)
+			name, level, _ := strings.Cut(words[0], "=")
+			cmd.Updates = append(cmd.Updates,
+				FeatureUpdate{Name: name, Level: int16(atoi(t, level)), Type: UpgradeType(atoi(t, words[1]))})
 		}
 		return s.run(cmd)
 	case "producer-ids":
@@ -295,6 +309,15 @@ func topicRef(t *testing.T, words []string) (ref TopicRef) {
 
 func integer(t *testing.T, s string) int {
 	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func atoi(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
 	if err != nil {
 		t.Fatal(err)
 	}

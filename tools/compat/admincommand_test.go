@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"spate/kafka/wire"
 )
 
 const (
@@ -19,6 +22,8 @@ const (
 	featureCommand       = "org.apache.kafka.tools.FeatureCommand"
 	leaderCommand        = "org.apache.kafka.tools.LeaderElectionCommand"
 	reassignCommand      = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+	metricsCommand       = "org.apache.kafka.tools.ClientMetricsCommand"
+	versionsCommand      = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
 // adminMasks hide what no two brokers have in common, and the differences that docs/protocol.md lists.
@@ -29,17 +34,36 @@ var adminMasks = []mask{
 	{what: regexp.MustCompile(`(?m)^(LeaderEpoch|HighWatermark): +\d+$`), by: "$1: N"},
 	{what: regexp.MustCompile(`(?m)^(\d+)\s+ID\s+\d+\s+(\d+)\s+\d+\s+\d+\s+Leader`), by: "$1 ID N $2 TIME TIME Leader"},
 	// Kafka's controller has a listener of its own.
-	{what: regexp.MustCompile(`"endpoints": \["[A-Z]+://[^"]*"\]`), by: `"endpoints": ["ENDPOINT"]`},
+	{what: regexp.MustCompile(`"endpoints": \["[A-Z]+://[^"]*"\]`), by: `"endpoints": ["ENDPOINT"]`,
+		listed: "DescribeQuorum: the endpoints of the voter"},
 	// Features of things that Spate does not serve, and metadata versions that it has never written; the epoch counts
 	// records.
-	{what: regexp.MustCompile(`(?m)^Feature: (eligible|kraft|share|streams|transaction)\..*\n`)},
-	{what: regexp.MustCompile(`(Feature: metadata\.version +SupportedMinVersion: )\S+`), by: "${1}MIN"},
+	{what: regexp.MustCompile(`(?m)^Feature: (eligible|kraft|share|streams|transaction)\..*\n`),
+		listed: "ApiVersions: finalised features"},
+	{what: regexp.MustCompile(`(Feature: metadata\.version +SupportedMinVersion: )\S+`), by: "${1}MIN",
+		listed: "FeatureCommand, SupportedMinVersion of metadata.version"},
+	{what: regexp.MustCompile(`(?m)^\t[A-Za-z]+\(\d+\): .*\n`), change: servedAlone, listed: "transactions, share"},
 	{what: regexp.MustCompile(`(?m)Epoch: \d+$`), by: "Epoch: N"},
 	// Kafka sets this one for the whole cluster when it formats a data directory.
-	{what: regexp.MustCompile(`min\.insync\.replicas=1,?`)},
+	{what: regexp.MustCompile(`(?m)^  min\.insync\.replicas=1 .*\n`), listed: insyncRow},
+	{what: regexp.MustCompile(`min\.insync\.replicas=1,?`), listed: insyncRow},
 	{what: regexp.MustCompile(`(?m)Configs: \S+,\S+$`), change: sortedConfigs},
+	{what: regexp.MustCompile(`(?m)(^  [a-z.]+=.* synonyms=.*\n)+`), change: sortedLines},
 	// The tool prints these as the map of its answers has them.
 	{what: regexp.MustCompile(`(?m)(^partition: .*\n)+`), change: sortedLines},
+}
+
+// insyncRow begins the row of docs/protocol.md about what Kafka sets when it formats a directory.
+const insyncRow = "TopicCommand, ConfigCommand: min.insync.replicas=1"
+
+// servedAlone leaves the line of an API away that the broker under test does not serve.
+func servedAlone(line string) string {
+	_, rest, _ := strings.Cut(line, "(")
+	number, _, _ := strings.Cut(rest, ")")
+	if key, err := strconv.ParseInt(number, 10, 16); err == nil && wire.Lookup(int16(key)) == nil {
+		return ""
+	}
+	return line
 }
 
 // sortedConfigs puts the configs of a topic in order: Kafka's is that of a Java hash map.
@@ -60,11 +84,106 @@ func sortedLines(text string) string {
 func TestAdminTools(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
-	settings["log.segment.bytes"] = "1073741824" // as in Kafka's stock file
+	for key, value := range map[string]string{ // as in Kafka's stock file
+		"log.segment.bytes": "1073741824", "log.retention.hours": "168", "num.io.threads": "8",
+	} {
+		settings[key] = value
+	}
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)
-	t.Run("topics and their records", func(t *testing.T) { bothSay(t, kafka, tested, topicsScript) })
-	t.Run("configs of topics", func(t *testing.T) { bothSay(t, kafka, tested, topicConfigsScript) })
-	t.Run("the node", func(t *testing.T) { bothSay(t, kafka, tested, nodeScript) })
+	shown := map[string]bool{}
+	run := func(name string, play func(*script)) {
+		t.Run(name, func(t *testing.T) {
+			for _, listed := range bothSay(t, kafka, tested, play) {
+				shown[listed] = true
+			}
+		})
+	}
+	run("topics and their records", topicsScript)
+	run("configs of topics", topicConfigsScript)
+	run("configs of brokers, groups and client metrics", configsScript)
+	run("reassignments", reassignScript)
+	run("quotas", quotasScript)
+	run("the node", nodeScript)
+	if t.Failed() {
+		return
+	}
+	page, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range adminMasks {
+		if m.listed == "" {
+			continue
+		}
+		if !strings.Contains(string(page), "\n| "+m.listed) {
+			t.Errorf("docs/protocol.md does not list %q", m.listed)
+		}
+		if !shown[m.listed] {
+			t.Errorf("%q is listed in docs/protocol.md and does not show any more", m.listed)
+		}
+	}
+}
+
+// configsScript is about the configs of brokers, of groups and of subscriptions of client metrics.
+func configsScript(s *script) {
+	s.masks = adminMasks
+	const broker, brokers = "--entity-type brokers --entity-name 1", "--entity-type brokers --entity-default"
+	for _, line := range []string{
+		broker + " --describe", brokers + " --describe", "--entity-type brokers --describe",
+		broker + " --alter --add-config log.retention.ms=7000000,num.io.threads=10",
+		brokers + " --alter --add-config log.retention.ms=8000000,message.max.bytes=2000000",
+		broker + " --describe", brokers + " --describe",
+		broker + " --alter --add-config num.partitions=3", broker + " --alter --add-config log.retention.ms=x",
+		broker + " --alter --add-config num.io.threads=100", broker + " --alter --delete-config nonsense",
+		broker + " --alter --add-config log.cleanup.policy=[compact,delete]", broker + " --describe",
+		"--entity-type brokers --entity-name 7 --describe",
+		"--entity-type brokers --entity-name 7 --alter --add-config log.retention.ms=1",
+		"--entity-type brokers --entity-name one --alter --add-config log.retention.ms=1",
+		broker + " --alter --delete-config log.retention.ms,num.io.threads,log.cleanup.policy",
+		brokers + " --alter --delete-config log.retention.ms,message.max.bytes",
+		broker + " --describe", brokers + " --describe",
+		"--entity-type groups --entity-name readers --alter --add-config consumer.session.timeout.ms=50000",
+		"--entity-type groups --entity-name readers --describe", "--entity-type groups --describe",
+		"--entity-type groups --entity-name readers --alter --add-config consumer.session.timeout.ms=1",
+		"--entity-type groups --entity-name readers --alter --delete-config consumer.session.timeout.ms",
+		"--entity-type groups --entity-name readers --describe",
+		"--entity-type client-metrics --entity-name some --alter --add-config interval.ms=1000,metrics=[a,b]",
+		"--entity-type client-metrics --entity-name some --describe", "--entity-type client-metrics --describe",
+		"--entity-type client-metrics --entity-name some --alter --add-config interval.ms=1",
+		"--entity-type client-metrics --entity-name some --alter --add-config nonsense=1",
+		"--entity-type client-metrics --entity-name some --alter --delete-config interval.ms,metrics",
+		"--entity-type client-metrics --entity-name some --describe",
+	} {
+		s.line(configCommand, line)
+	}
+	for _, line := range []string{
+		"--list", "--describe", "--alter --name one --metrics org.apache.kafka.producer. --interval 60000",
+		"--alter --name two --metrics * --match client_id=a.*", "--list", "--describe", "--describe --name one",
+		"--alter --name three --interval 1", "--alter --name three --match nonsense", "--describe --name three",
+		"--delete --name one", "--delete --name two", "--delete --name two", "--list",
+	} {
+		s.line(metricsCommand, line)
+	}
+}
+
+// reassignScript moves what there is nowhere to move to, with and without a throttle.
+func reassignScript(s *script) {
+	s.masks = adminMasks
+	s.line(topicCommand, "--create --topic moved --partitions 2")
+	s.file("topics.json", `{"version": 1, "topics": [{"topic": "moved"}]}`)
+	s.file("same.json", `{"version": 1, "partitions": [{"topic": "moved", "partition": 0, "replicas": [1]}]}`)
+	for _, line := range []string{
+		"--list", "--generate --topics-to-move-json-file DIR/topics.json --broker-list 1",
+		"--generate --topics-to-move-json-file DIR/topics.json --broker-list 7",
+		"--execute --reassignment-json-file DIR/same.json", "--verify --reassignment-json-file DIR/same.json",
+		"--execute --reassignment-json-file DIR/same.json --throttle 1000000",
+		"--verify --preserve-throttles --reassignment-json-file DIR/same.json",
+		"--verify --reassignment-json-file DIR/same.json", "--cancel --reassignment-json-file DIR/same.json", "--list",
+	} {
+		s.line(reassignCommand, line)
+	}
+	s.line(configCommand, "--entity-type brokers --entity-name 1 --describe")
+	s.line(topicCommand, "--delete --topic moved")
 }
 
 // topicsScript makes topics, lets them grow, deletes some of their records, and then them.
@@ -156,7 +275,17 @@ func nodeScript(s *script) {
 	s.line(logDirsCommand, "--describe --topic-list missing")
 	s.line(quorumCommand, "describe --status")
 	s.line(quorumCommand, "describe --replication")
-	s.line(featureCommand, "describe")
+	s.line(versionsCommand, "")
+	for _, line := range []string{
+		"describe", "version-mapping", "feature-dependencies --feature group.version=1",
+		"upgrade --feature group.version=1", "upgrade --feature group.version=9", "upgrade --feature nonsense=1",
+		"downgrade --feature group.version=0 --dry-run", "downgrade --feature group.version=0", "describe",
+		"upgrade --feature group.version=1 --dry-run", "upgrade --feature group.version=1",
+		"disable --feature group.version", "disable --feature group.version --unsafe", "describe",
+		"upgrade --feature group.version=1",
+	} {
+		s.line(featureCommand, line)
+	}
 	for _, line := range []string{
 		"--election-type preferred --all-topic-partitions", "--election-type preferred --topic here --partition 0",
 		"--election-type unclean --topic here --partition 1", "--election-type preferred --topic here --partition 9",

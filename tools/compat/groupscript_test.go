@@ -39,6 +39,7 @@ type mask struct {
 	what   *regexp.Regexp
 	by     string
 	change func(string) string // instead of by
+	listed string              // how docs/protocol.md calls the difference; empty for what no two runs have in common
 }
 
 const (
@@ -263,7 +264,10 @@ var (
 )
 
 // masked hides what no two runs have in common: ids and ports. Rows of a table whose order depends on ids are sorted.
-func (s *script) masked() []string {
+func (s *script) masked() []string { return s.maskedBut("") }
+
+// maskedBut is masked without the masks of one difference that docs/protocol.md lists.
+func (s *script) maskedBut(listed string) []string {
 	text := uuids.ReplaceAllString(s.transcript.String(), "UUID")
 	text = base64IDs.ReplaceAllString(text, "${1}ID${2}")
 	text = bootstraps.ReplaceAllString(text, "BROKER")
@@ -271,6 +275,9 @@ func (s *script) masked() []string {
 	text = pools.ReplaceAllString(text, "THREAD")
 	text = otherGroups.ReplaceAllString(text, "")
 	for _, m := range s.masks {
+		if listed != "" && m.listed == listed {
+			continue
+		}
 		if m.change != nil {
 			text = m.what.ReplaceAllStringFunc(text, m.change)
 			continue
@@ -293,12 +300,14 @@ func (s *script) masked() []string {
 }
 
 // bothSay runs a script against Apache Kafka and against the broker under test, and compares the transcripts.
-func bothSay(t *testing.T, kafka, tested *target, play func(s *script)) {
+// It gives the listed differences that showed.
+func bothSay(t *testing.T, kafka, tested *target, play func(s *script)) (shown []string) {
 	t.Helper()
-	transcripts := make([][]string, 2)
+	transcripts, scripts := make([][]string, 2), make([]*script, 2)
 	var running sync.WaitGroup
 	for i, tg := range []*target{kafka, tested} {
 		s := startScript(t, tg)
+		scripts[i] = s
 		running.Go(func() {
 			play(s)
 			transcripts[i] = s.masked()
@@ -306,7 +315,15 @@ func bothSay(t *testing.T, kafka, tested *target, play func(s *script)) {
 	}
 	running.Wait()
 	if t.Failed() {
-		return
+		return nil
+	}
+	for _, m := range scripts[0].masks {
+		isShown := func() bool {
+			return !slices.Equal(scripts[0].maskedBut(m.listed), scripts[1].maskedBut(m.listed))
+		}
+		if m.listed != "" && !slices.Contains(shown, m.listed) && isShown() {
+			shown = append(shown, m.listed)
+		}
 	}
 	dir := t.TempDir()
 	for i, name := range []string{"kafka", "tested"} {
@@ -324,6 +341,7 @@ func bothSay(t *testing.T, kafka, tested *target, play func(s *script)) {
 			t.Fatal(err)
 		}
 	}
+	return shown
 }
 
 // lineDiff gives the differences of two files as diff -u does, or "".

@@ -27,7 +27,7 @@ var layers = []layer{
 	{number: 2, packages: []string{"index"}, why: "an index is a file of numbers"},
 	{number: 2, packages: []string{"segment"}, also: []string{"index"}, why: "a segment owns its indexes"},
 	{number: 3, packages: []string{"replica/state", "metadata/controller", "metadata/image", "metadata/record",
-		"broker/session"}, also: []string{"metadata/image", "metadata/record"},
+		"broker/quota", "broker/session"}, also: []string{"metadata/image", "metadata/record"},
 		why: "machines are pure: they see the vocabulary and the image, no file and no socket"},
 	{number: 3, packages: []string{"coordinator", "coordinator/group", "coordinator/group/..."},
 		also: []string{"coordinator", "coordinator/group/...", "metadata/image"},
@@ -38,12 +38,12 @@ var layers = []layer{
 	{number: 3, packages: []string{"partition"}, why: "a log knows segments, not who replicates it"},
 	{number: 4, packages: []string{"replica", "metadata", "coordinator/runtime", "coordinator/runtime/..."},
 		why: "drivers do not know the broker"},
-	{number: 5, packages: []string{"broker/api"}, also: []string{"broker/purgatory", "broker/session"},
+	{number: 5, packages: []string{"broker/api"}, also: []string{"broker/purgatory", "broker/quota", "broker/session"},
 		why: "handlers do not know how the node is put together"},
 	{
 		number:   5,
 		packages: []string{"broker", "broker/..."},
-		also:     []string{"broker/api", "broker/purgatory", "broker/session"},
+		also:     []string{"broker/api", "broker/purgatory", "broker/quota", "broker/session"},
 		why:      "one node put together",
 	},
 	{

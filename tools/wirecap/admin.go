@@ -33,6 +33,11 @@ func (d *driver) fillAdmin(request kmsg.Request) {
 		r.Topics = []kmsg.DescribeQuorumRequestTopic{
 			{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}}},
 		}
+	case *kmsg.UpdateFeaturesRequest:
+		r.TimeoutMillis = 5000
+		r.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{
+			{Feature: "group.version", MaxVersionLevel: 1, UpgradeType: 1},
+		}
 	case *kmsg.DescribeProducersRequest:
 		r.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: topic, Partitions: []int32{0, 9}}}
 	case *kmsg.DescribeTopicPartitionsRequest:
