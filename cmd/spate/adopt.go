@@ -15,13 +15,14 @@ import (
 // newAdopt is "spate adopt".
 func newAdopt() *cobra.Command {
 	var output string
-	var dryRun, withoutTransactions bool
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "adopt DIR...",
 		Short: "Take over the data of a stopped Apache Kafka node",
 		Long: `Adopt makes the log directories of a stopped Apache Kafka 4 node ones that "spate broker" serves: the same
 cluster id, topics with their ids and configs, records at their offsets, groups with their committed
-offsets, and the state of idempotent producers. Name all of log.dirs, and metadata.log.dir if it is set.
+offsets, the state of producers, and transactions, open ones too. Name all of log.dirs, and
+metadata.log.dir if it is set.
 
 It reads everything first and refuses, with a sentence for each reason, what it cannot take; nothing is
 changed then. No record is copied or rewritten: the metadata log alone is written anew, and Kafka's is
@@ -35,8 +36,7 @@ Exit status 0: taken over, or with --dry-run: can be. 1: refused.`,
 			if output != "text" && output != "json" {
 				return usageError{fmt.Errorf("--output %q: must be text or json", output)}
 			}
-			plan, err := adopt.Check(vfs.OS{}, adopt.Options{
-				Dirs: dirs, WithoutTransactions: withoutTransactions, Now: time.Now()})
+			plan, err := adopt.Check(vfs.OS{}, adopt.Options{Dirs: dirs, Now: time.Now()})
 			if err != nil {
 				return err
 			}
@@ -45,8 +45,6 @@ Exit status 0: taken over, or with --dry-run: can be. 1: refused.`,
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the plan and change nothing")
-	cmd.Flags().BoolVar(&withoutTransactions, "without-transactions", false,
-		"take over a node with transactional ids, though their producers are refused from then on")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }

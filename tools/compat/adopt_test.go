@@ -106,7 +106,8 @@ func (a *adoption) startSpate() *proc.Broker {
 	a.Helper()
 	set := map[string]string{"node.id": "1"}
 	for name, value := range a.more { // what an operator takes over of the properties
-		if strings.HasPrefix(name, "log.") || strings.HasPrefix(name, "metadata.") {
+		if strings.HasPrefix(name, "log.") || strings.HasPrefix(name, "metadata.") ||
+			strings.HasPrefix(name, "transaction.") {
 			set[name] = value
 		}
 	}
@@ -653,38 +654,87 @@ func (a *adoption) wayBack() {
 	a.startKafka()
 }
 
-// TestAdoptTransactions refuses a node with an open transaction, whatever is asked for, and one with transactional ids
-// unless that is asked for; then readers see what was committed and nothing else.
+// TestAdoptTransactions leaves transactions open in Kafka: one of a producer that stays, and one of a producer that is
+// gone. Spate takes over, whether Kafka was stopped or killed: the first commits there, the second is aborted when its
+// time is over, and a new producer of the same id goes on. Readers see what was committed and nothing else, in the end
+// in Kafka again.
 func TestAdoptTransactions(t *testing.T) {
-	a := startAdoption(t, nil)
-	_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "ledger")
-	a.must(err)
-	transact := func(value string, end kgo.TransactionEndTry) *kgo.Client {
-		c := a.dial(kgo.TransactionalID("bank"), kgo.DefaultProduceTopic("ledger"))
-		a.must(c.BeginTransaction())
-		a.must(c.ProduceSync(a.ctx, kgo.StringRecord(value)).FirstErr())
-		a.must(c.EndTransaction(a.ctx, end))
-		return c
+	for _, end := range []string{"stopped", "killed"} {
+		t.Run(end, func(t *testing.T) {
+			a := startAdoption(
+				t,
+				map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"},
+			)
+			_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "ledger")
+			a.must(err)
+			a.transact("bank", "kept", kgo.TryCommit).Close()
+			stays := a.transact("bank", "dropped", kgo.TryAbort)
+			a.must(stays.BeginTransaction())
+			a.must(stays.ProduceSync(a.ctx, kgo.StringRecord("open")).FirstErr())
+			gone := a.dial(kgo.TransactionalID("gone"), kgo.DefaultProduceTopic("ledger"),
+				kgo.TransactionTimeout(20*time.Second))
+			a.must(gone.BeginTransaction())
+			a.must(gone.ProduceSync(a.ctx, kgo.StringRecord("never")).FirstErr())
+			level := a.level("transaction.version")
+			if end == "killed" {
+				a.kafka.Kill()
+			} else {
+				a.must(a.kafka.Stop())
+			}
+			gone.Close()
+			out, err := a.adopt()
+			if err != nil {
+				t.Fatal(out)
+			}
+			expect(t, out, "note: ledger-0 has 2 open transactions, the first from offset 4: ")
+			b := a.startSpate()
+			a.sees("kept\n")
+			a.must(stays.EndTransaction(a.ctx, kgo.TryCommit))
+			a.waitCommitted("ledger", 8) // kept, dropped, open, never, and a marker behind each
+			a.sees("kept\nopen\n")
+			a.transact("bank", "after", kgo.TryCommit).Close()
+			a.waitCommitted("ledger", 10)
+			a.sees("kept\nopen\nafter\n")
+			if got, want := a.level("transaction.version"), level; got != want {
+				t.Errorf("transaction.version is %s, and was %s", got, want)
+			}
+			a.must(b.Stop())
+			a.wayBack()
+			a.sees("kept\nopen\nafter\n")
+			a.transact("bank", "back", kgo.TryCommit).Close()
+			a.waitCommitted("ledger", 12)
+			a.sees("kept\nopen\nafter\nback\n")
+		})
 	}
-	transact("kept", kgo.TryCommit).Close()
-	c := transact("dropped", kgo.TryAbort)
+}
+
+// transact writes one value in a transaction.
+func (a *adoption) transact(id, value string, end kgo.TransactionEndTry) *kgo.Client {
+	a.Helper()
+	c := a.dial(kgo.TransactionalID(id), kgo.DefaultProduceTopic("ledger"))
 	a.must(c.BeginTransaction())
-	a.must(c.ProduceSync(a.ctx, kgo.StringRecord("open")).FirstErr())
-	a.must(a.kafka.Stop())
-	const inUse, open = "transactional ids are in use", "ledger-0 has 1 open transaction(s), the first from offset 4"
-	a.refuses(nil, inUse, open)
-	a.refuses([]string{"--without-transactions"}, open)
-	a.startKafka()
-	a.must(c.EndTransaction(a.ctx, kgo.TryCommit))
-	a.waitCommitted("ledger", 6) // Kafka answers before it has written the marker
-	a.must(a.kafka.Stop())
-	a.refuses(nil, inUse)
-	_, err = a.adopt("--without-transactions")
-	a.must(err)
-	a.startSpate()
+	a.must(c.ProduceSync(a.ctx, kgo.StringRecord(value)).FirstErr())
+	a.must(c.EndTransaction(a.ctx, end))
+	return c
+}
+
+// level is the line of a finalized feature.
+func (a *adoption) level(feature string) string {
+	a.Helper()
+	for line := range strings.Lines(a.mustSpate("cluster", "features", "-b", a.address())) {
+		if fields := strings.Fields(line); fields[0] == feature {
+			return strings.Join(fields, " ")
+		}
+	}
+	return ""
+}
+
+// sees wants what a reader of committed records finds in the ledger.
+func (a *adoption) sees(want string) {
+	a.Helper()
 	out := a.mustSpate("consume", "ledger", "--read-committed", "--to-end", "-q", "-b", a.address())
-	if out != "kept\nopen\n" {
-		t.Errorf("what was committed is %q", out)
+	if out != want {
+		a.Errorf("what was committed is %q, not %q", out, want)
 	}
 }
 

@@ -216,13 +216,11 @@ func TestRefusals(t *testing.T) {
 			"share groups are in use"},
 		"remote storage": {func(n *node) { n.add(&meta.Topic{Name: remoteTopic, ID: kafka.UUID{9}}) },
 			"remote storage is in use"},
-		"transactional ids": {func(n *node) { n.add(&meta.Topic{Name: transactionTopic, ID: kafka.UUID{9}}) },
-			"--without-transactions"},
 		"an open transaction": {func(n *node) {
 			p := &record.Producer{ID: 5}
 			n.file(home+"/t-0/00000000000000000000.log",
 				string(n.data(0, record.BuilderOptions{Transactional: true, Producer: p})))
-		}, "t-0 has 1 open transaction(s), the first from offset 0"},
+		}, "t-0 has 1 open transaction, the first from offset 0, and there is no __transaction_state"},
 		"an old format": {func(n *node) {
 			b := n.data(0, record.BuilderOptions{})
 			b[16] = 1
@@ -302,6 +300,24 @@ func carried(t *testing.T, fsys vfs.FS) *image.Image {
 	must(t, err)
 	defer n.Close()
 	return n.Image()
+}
+
+// TestAnOpenTransactionIsKept where there is a coordinator that knows of it.
+func TestAnOpenTransactionIsKept(t *testing.T) {
+	n := newNode(t)
+	n.add(
+		&meta.Topic{Name: transactionTopic, ID: kafka.UUID{9}},
+		&meta.FeatureLevel{Name: "transaction.version", Level: 2},
+	)
+	p := &record.Producer{ID: 5}
+	n.file(home+"/t-0/00000000000000000000.log",
+		string(n.data(0, record.BuilderOptions{Transactional: true, Producer: p})))
+	plan := n.check()
+	if len(plan.Refusals) > 0 || !strings.Contains(strings.Join(plan.Notes, "\n"),
+		"t-0 has 1 open transaction, the first from offset 0: its producer or the coordinator ends it") ||
+		plan.foundation.Image.Feature("transaction.version") != 2 {
+		t.Errorf("refusals %q, notes %q", plan.Refusals, plan.Notes)
+	}
 }
 
 // TestDynamicConfigsAreKept carries over what was set while brokers ran, and what says what holds anyway not.

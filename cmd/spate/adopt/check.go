@@ -286,16 +286,6 @@ func (c *checker) checkFolders() {
 			delete(c.folders, tp)
 		}
 	}
-	if c.image.Topic(transactionTopic) == nil {
-		return
-	}
-	if c.options.WithoutTransactions {
-		c.note("transactional ids are in use: transactional producers are refused until Spate serves transactions")
-		return
-	}
-	c.refuse("transactional ids are in use (topic %s), and transactions are not served yet: transactional producers "+
-		"would be refused; --without-transactions takes the data over all the same, if no transaction is open",
-		transactionTopic)
 }
 
 // sortedPartitions are the keys in order.

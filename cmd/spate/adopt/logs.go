@@ -158,7 +158,7 @@ func (l *logCheck) files() ([]logFile, error) {
 // segment looks at one segment and reports whether its log goes on behind it.
 func (l *logCheck) segment(f logFile, last bool) (goesOn bool, err error) {
 	name := path.Join(l.folder.path, f.name)
-	position, err := walk(l.fs, name, l.groups != nil, l.batch)
+	position, err := walk(l.fs, name, l.groups != nil || l.tp.Topic == transactionTopic, l.batch)
 	var disk *fs.PathError
 	switch {
 	case err == nil:
@@ -217,8 +217,13 @@ func (l *logCheck) finish() {
 				first = offset
 			}
 		}
-		l.refuse("%s has %d open transaction(s), the first from offset %d: nobody would ever end them; start Kafka "+
-			"again, let them end, and stop it", l.tp, len(l.open), first)
+		if l.image.Topic(transactionTopic) == nil {
+			l.refuse("%s has %s, the first from offset %d, and there is no %s: nobody would ever end it; start Kafka "+
+				"again, let it end, and stop it", l.tp, openText(len(l.open)), first, transactionTopic)
+			return
+		}
+		l.note("%s has %s, the first from offset %d: its producer or the coordinator ends it", l.tp,
+			openText(len(l.open)), first)
 	}
 	if l.groups == nil {
 		return
@@ -229,6 +234,14 @@ func (l *logCheck) finish() {
 	groups, offsets := l.groups.count()
 	l.plan.Groups += groups
 	l.plan.Offsets += offsets
+}
+
+// openText counts open transactions.
+func openText(n int) string {
+	if n == 1 {
+		return "1 open transaction"
+	}
+	return fmt.Sprintf("%d open transactions", n)
 }
 
 // groupError is a record of __consumer_offsets that could not be loaded.

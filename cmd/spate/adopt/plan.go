@@ -12,9 +12,7 @@ import (
 // Options is what the operator asks for.
 type Options struct {
 	Dirs []string // log.dirs, and metadata.log.dir if it is one of its own
-	// WithoutTransactions takes over a node whose transactional ids are in use, as long as no transaction is open.
-	WithoutTransactions bool
-	Now                 time.Time
+	Now  time.Time
 }
 
 // Plan is what is there, and what becomes of it.

@@ -89,12 +89,12 @@ type feature struct {
 }
 
 // featureTable is the features of Kafka 4.3. Those that are dropped change how brokers speak to each other, or belong
-// to states (share groups, transactions) that are looked for themselves.
+// to states (share groups) that are looked for themselves.
 var featureTable = map[string]feature{
 	"metadata.version":                 {levelMax: metadataVersion, keep: true},
 	"group.version":                    {levelMax: 1, keep: true},
 	"kraft.version":                    {levelMax: 1},
-	"transaction.version":              {levelMax: 2},
+	"transaction.version":              {levelMax: 2, keep: true},
 	"eligible.leader.replicas.version": {levelMax: 1},
 	"share.version":                    {levelMax: 1},
 	"streams.version":                  {levelMax: 1},
