@@ -170,14 +170,7 @@ func TestADowngradeIsKept(t *testing.T) {
 	}
 	update := func(level int16, upgradeType int8) {
 		t.Helper()
-		request := kmsg.NewPtrUpdateFeaturesRequest()
-		request.Version = 2
-		request.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{
-			{Feature: "group.version", MaxVersionLevel: level, UpgradeType: upgradeType},
-		}
-		if r := ask[*kmsg.UpdateFeaturesResponse](n.client(), request); r.ErrorCode != 0 {
-			t.Fatalf("%+v", r)
-		}
+		n.updateFeature("group.version", level, upgradeType)
 	}
 	if code() == kafka.UnsupportedVersion.Code {
 		t.Fatal("the consumer protocol is off at first")
@@ -195,5 +188,17 @@ func TestADowngradeIsKept(t *testing.T) {
 			t.Error("the consumer protocol is off")
 		}
 		n.restart()
+	}
+}
+
+func (n *node) updateFeature(name string, level int16, upgradeType int8) {
+	n.t.Helper()
+	request := kmsg.NewPtrUpdateFeaturesRequest()
+	request.Version = 2
+	request.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{
+		{Feature: name, MaxVersionLevel: level, UpgradeType: upgradeType},
+	}
+	if r := ask[*kmsg.UpdateFeaturesResponse](n.client(), request); r.ErrorCode != 0 {
+		n.t.Fatalf("%+v", r)
 	}
 }

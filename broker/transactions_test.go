@@ -260,3 +260,71 @@ func TestTransactionsOverARestart(t *testing.T) {
 		t.Errorf("%d records were replayed, %d partitions are corrupt", stats.Replayed.Load(), stats.Corrupt.Load())
 	}
 }
+
+// Goal: at level 0 of transaction.version clients of version 2 are refused and others are served, also after a restart,
+// until the level is raised. Method: a producer of each kind at each level.
+func TestTransactionsAreDowngraded(t *testing.T) {
+	n := startNode(t)
+	n.createTopic("orders", 1)
+	p := &txnProducer{c: n.client(), id: "t"}
+	step := func(what string, code int16, err error, want error) {
+		t.Helper()
+		if err != nil || code != kafka.CodeOf(want) {
+			t.Fatalf("%s: %v %v", what, kafka.ErrorOf(code), err)
+		}
+	}
+	call := func(r kmsg.Request) kmsg.Response {
+		t.Helper()
+		response, err := p.call(r)
+		step("call", 0, err, nil)
+		return response
+	}
+	begin := func() {
+		t.Helper()
+		step("begin", 0, p.begin(), nil)
+	}
+	older := func(value string) {
+		t.Helper()
+		begin()
+		add := kmsg.NewPtrAddPartitionsToTxnRequest()
+		add.SetVersion(3)
+		add.TransactionalID, add.ProducerID, add.ProducerEpoch = p.id, int64(p.ID), int16(p.Epoch)
+		add.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "orders", Partitions: []int32{0}}}
+		added := call(add).(*kmsg.AddPartitionsToTxnResponse)
+		step("add", added.Topics[0].Partitions[0].ErrorCode, nil, nil)
+		producer := p.Producer
+		r := produceRequest(11, -1, "orders", kafka.ZeroUUID, 0,
+			batchOf(record.BuilderOptions{Producer: &producer, Transactional: true}, value))
+		r.TransactionID = &p.id
+		step("write", call(r).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, nil, nil)
+		end := kmsg.NewPtrEndTxnRequest()
+		end.SetVersion(4)
+		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = p.id, int64(p.ID), int16(p.Epoch), true
+		step("end", call(end).(*kmsg.EndTxnResponse).ErrorCode, nil, nil)
+	}
+	newer := func(value string, want error) {
+		t.Helper()
+		begin()
+		code, err := p.write("orders", 0, value)
+		step("write", code, err, want)
+		if want == nil {
+			code, err = p.end(true)
+			step("end", code, err, nil)
+		}
+	}
+	newer("first", nil)
+	n.updateFeature("transaction.version", 0, 2)
+	for _, value := range []string{"second", "third"} {
+		newer("refused", kafka.UnsupportedVersion)
+		older(value)
+		n.restart()
+		p.c, p.correlation = n.client(), 0
+	}
+	n.updateFeature("transaction.version", 2, 1)
+	newer("fourth", nil)
+	begin() // waits for the end of that
+	got, isOpen := n.client().committedValues("orders", 0)
+	if want := []string{"first", "second", "third", "fourth"}; !slices.Equal(got, want) || isOpen {
+		t.Errorf("committed are %q, open: %v", got, isOpen)
+	}
+}

@@ -406,8 +406,15 @@ func transactionsFollowTheLog(l *Log) error {
 			return err
 		}
 	}
-	// A transaction whose records are deleted stays open until its marker comes.
-	known := slices.DeleteFunc(slices.Clone(l.producers.open), func(t openTxn) bool { return t.firstOffset < start })
+	// A transaction whose first records are deleted stays open until its marker comes; the rest tells of a later one.
+	var known []openTxn
+	for _, t := range l.producers.open {
+		if t.firstOffset >= start {
+			known = append(known, t)
+			continue
+		}
+		told.open = slices.DeleteFunc(told.open, func(rest openTxn) bool { return rest.producer == t.producer })
+	}
 	if !slices.Equal(told.open, known) {
 		return fmt.Errorf("the open transactions are %v, the log from %d on has %v", l.producers.open, start, told.open)
 	}

@@ -38,11 +38,11 @@ var adminMasks = []mask{
 		listed: "DescribeQuorum: the endpoints of the voter"},
 	// Features of things that Spate does not serve, and metadata versions that it has never written; the epoch counts
 	// records.
-	{what: regexp.MustCompile(`(?m)^Feature: (eligible|kraft|share|streams|transaction)\..*\n`),
+	{what: regexp.MustCompile(`(?m)^Feature: (eligible|kraft|share|streams)\..*\n`),
 		listed: "ApiVersions: finalised features"},
 	{what: regexp.MustCompile(`(Feature: metadata\.version +SupportedMinVersion: )\S+`), by: "${1}MIN",
 		listed: "FeatureCommand, SupportedMinVersion of metadata.version"},
-	{what: regexp.MustCompile(`(?m)^\t[A-Za-z]+\(\d+\): .*\n`), change: servedAlone, listed: "transactions, share"},
+	{what: regexp.MustCompile(`(?m)^\t[A-Za-z]+\(\d+\): .*\n`), change: servedAlone, listed: "share and streams groups"},
 	{what: regexp.MustCompile(`(?m)Epoch: \d+$`), by: "Epoch: N"},
 	// Kafka sets this one for the whole cluster when it formats a data directory.
 	{what: regexp.MustCompile(`(?m)^  min\.insync\.replicas=1 .*\n`), listed: insyncRow},

@@ -16,11 +16,18 @@ import (
 // franzHostEnv turns the test binary into a host of franz-go members.
 const franzHostEnv = "SPATE_COMPAT_FRANZ_HOST"
 
-type franzConfig struct{ Bootstrap, Group, Protocol, Assignor, Instance, Client string }
+type franzConfig struct {
+	Bootstrap, Group, Protocol, Assignor, Instance, Client string
+	Committed                                              bool // read committed records only
+}
 
 type franzCommand struct {
 	Op, Member, Topic string
 	Config            franzConfig
+
+	// Of a transformation.
+	To, ID string
+	Count  int
 }
 
 // franzMember is one member: a client, and the goroutine that polls it.
@@ -56,6 +63,10 @@ func runFranzHost() {
 		if c.Op == "stop" {
 			go members[c.Member].stop()
 			delete(members, c.Member)
+			continue
+		}
+		if c.Op == "transform" {
+			go c.transform()
 			continue
 		}
 		m, err := startFranzMember(&c)
@@ -99,6 +110,9 @@ func startFranzMember(c *franzCommand) (*franzMember, error) {
 	}
 	if c.Config.Instance != "" {
 		options = append(options, kgo.InstanceID(c.Config.Instance))
+	}
+	if c.Config.Committed {
+		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	switch c.Config.Assignor {
 	case "range":
@@ -174,4 +188,57 @@ func (m *franzMember) stop() {
 	m.polling.Wait()
 	m.client.CloseAllowingRebalance()
 	m.write("shutdown_complete", map[string]any{})
+}
+
+// transform copies records in transactions; see Host.java. An abort takes the session back to where it was, so that
+// it is every other transaction that is aborted, of the records that the next one commits.
+func (c *franzCommand) transform() {
+	m := &franzMember{name: c.Member}
+	if err := c.transformAll(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, m.name, err)
+		return
+	}
+	m.write("shutdown_complete", map[string]any{})
+}
+
+func (c *franzCommand) transformAll(ctx context.Context) error {
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(c.Config.Bootstrap), kgo.ClientID(c.Config.Client),
+		kgo.TransactionalID(c.ID), kgo.DefaultProduceTopic(c.To), kgo.ConsumeTopics(c.Topic),
+		kgo.ConsumerGroup(c.Config.Group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(200*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	for what, end := "aborted", kgo.TryAbort; c.Count > 0; {
+		fetches := session.PollRecords(ctx, 50)
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		if fetches.NumRecords() == 0 {
+			continue
+		}
+		if err := session.Begin(); err != nil {
+			return err
+		}
+		var copies []*kgo.Record
+		fetches.EachRecord(func(r *kgo.Record) {
+			copies = append(copies, &kgo.Record{Key: r.Key, Value: fmt.Appendf(nil, "%s %s %s", what, c.Member, r.Value)})
+		})
+		if err := session.ProduceSync(ctx, copies...).FirstErr(); err != nil {
+			return err
+		}
+		done, err := session.End(ctx, end)
+		switch {
+		case err != nil:
+			return err
+		case end == kgo.TryAbort:
+			what, end = "committed", kgo.TryCommit
+			continue
+		case done:
+			c.Count -= len(copies)
+		}
+		what, end = "aborted", kgo.TryAbort
+	}
+	return nil
 }

@@ -80,7 +80,7 @@ func (d *driver) initTransactions() error {
 func runTransaction(ctx context.Context, bootstrap string) error {
 	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.ClientID("franz-go"),
 		kgo.TransactionalID("franz-txn"), kgo.ConsumeTopics(topic), kgo.ConsumerGroup("franz-txn"),
-		kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}

@@ -59,11 +59,43 @@ class Member(threading.Thread):
               offsets=[{"topic": p.topic, "partition": p.partition, "offset": p.offset} for p in offsets])
 
 
+def transform(command):
+    """Copies records in transactions; see Host.java."""
+    name, to, left = command["member"], command["to"], command["count"]
+    consumer = confluent_kafka.Consumer({"enable.auto.commit": False, **command["config"]})
+    producer = confluent_kafka.Producer(command["producer"])
+    producer.init_transactions()
+    consumer.subscribe([command["topic"]])
+    while left > 0:
+        batch = consumer.consume(50, 0.1)
+        for m in batch:
+            if m.error():
+                raise confluent_kafka.KafkaException(m.error())
+        if not batch:
+            continue
+        left -= len(batch)
+        offsets = {(m.topic(), m.partition()): m.offset() + 1 for m in batch}
+        for what, end in ("committed", producer.commit_transaction), ("aborted", producer.abort_transaction):
+            producer.begin_transaction()
+            for m in batch:
+                producer.produce(to, key=m.key(), value=f"{what} {name} {m.value().decode()}".encode())
+            producer.flush()
+            producer.send_offsets_to_transaction(
+                [confluent_kafka.TopicPartition(t, p, o) for (t, p), o in offsets.items()],
+                consumer.consumer_group_metadata())
+            end()
+            offsets = dict.fromkeys(offsets, 0)
+    consumer.close()
+    write(name, "shutdown_complete")
+
+
 members = {}
 for line in sys.stdin:
     command = json.loads(line)
     if command["op"] == "start":
         members[command["member"]] = Member(command["member"], command["topic"], command["config"])
         members[command["member"]].start()
+    elif command["op"] == "transform":
+        threading.Thread(target=transform, args=(command,), daemon=True).start()
     else:
         members.pop(command["member"]).stopping.set()

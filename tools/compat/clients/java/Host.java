@@ -7,14 +7,23 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.VerifiableConsumer;
 
@@ -24,6 +33,9 @@ import org.apache.kafka.tools.VerifiableConsumer;
  *
  * {"op":"start","member":NAME,"topic":TOPIC,"config":{...}}   a VerifiableConsumer with these consumer configs
  * {"op":"stop","member":NAME}                                 closes it: the member leaves its group
+ * {"op":"transform","member":NAME,"topic":TOPIC,"to":TOPIC,"count":N,"config":{...},"producer":{...}}
+ *     copies N records in transactions, which commit the group's offsets too, and aborts as many; tells
+ *     shutdown_complete at the end
  * {"op":"tool","class":CLASS,"args":[...]}                    runs the class's main method
  *
  * It writes lines of a member's name, a blank and the consumer's event; a tool's result has the name "tool".
@@ -76,14 +88,57 @@ public final class Host {
 
     private static void start(JsonNode command) {
         String name = command.get("member").asText();
-        Properties config = new Properties();
-        command.get("config").fields().forEachRemaining(e -> config.put(e.getKey(), e.getValue().asText()));
         KafkaConsumer<String, String> consumer =
-            new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
+            new KafkaConsumer<>(properties(command.get("config")), new StringDeserializer(), new StringDeserializer());
         VerifiableConsumer member = new VerifiableConsumer(consumer, new Events(name, consumer),
             command.get("topic").asText(), -1, false, false, true);
         MEMBERS.put(name, member);
         new Thread(member::run, name).start();
+    }
+
+    private static Properties properties(JsonNode fields) {
+        Properties properties = new Properties();
+        fields.fields().forEachRemaining(e -> properties.put(e.getKey(), e.getValue().asText()));
+        return properties;
+    }
+
+    /** After each transaction that is committed there is one of the same records, and other offsets, that is aborted. */
+    private static void transform(JsonNode command) {
+        String name = command.get("member").asText();
+        String to = command.get("to").asText();
+        int left = command.get("count").asInt();
+        try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(
+                 properties(command.get("config")), new StringDeserializer(), new StringDeserializer());
+             KafkaProducer<String, String> producer = new KafkaProducer<>(
+                 properties(command.get("producer")), new StringSerializer(), new StringSerializer())) {
+            producer.initTransactions();
+            consumer.subscribe(List.of(command.get("topic").asText()));
+            while (left > 0) {
+                ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(100));
+                if (records.isEmpty()) {
+                    continue;
+                }
+                left -= records.count();
+                Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+                for (ConsumerRecord<String, String> r : records) {
+                    offsets.put(new TopicPartition(r.topic(), r.partition()), new OffsetAndMetadata(r.offset() + 1));
+                }
+                for (String what : List.of("committed", "aborted")) {
+                    producer.beginTransaction();
+                    records.forEach(r ->
+                        producer.send(new ProducerRecord<>(to, r.key(), what + " " + name + " " + r.value())));
+                    producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
+                    if (what.equals("committed")) {
+                        producer.commitTransaction();
+                    } else {
+                        producer.flush(); // what is not sent yet would not be aborted
+                        producer.abortTransaction();
+                    }
+                    offsets.replaceAll((partition, offset) -> new OffsetAndMetadata(0));
+                }
+            }
+        }
+        write(name, "{\"name\":\"shutdown_complete\"}");
     }
 
     private static void tool(JsonNode command) throws Exception {
@@ -135,6 +190,7 @@ public final class Host {
             JsonNode command = JSON.readTree(line);
             switch (command.get("op").asText()) {
                 case "start" -> start(command);
+                case "transform" -> new Thread(() -> transform(command)).start();
                 case "tool" -> tool(command);
                 case "stop" -> {
                     VerifiableConsumer member = MEMBERS.remove(command.get("member").asText());
