@@ -89,6 +89,7 @@ type prepared struct {
 	logAppendTime kafka.Timestamp
 	maxTimestamp  kafka.Timestamp
 	duplicate     bool
+	control       bool // some of the batches are control batches
 }
 
 func (p *prepared) answer(logStart kafka.Offset) Appended {
@@ -180,6 +181,7 @@ func (l *Log) prepareCoordinator(records []byte, a AppendOptions) (prepared, err
 		}
 		facts.Batch.SetBaseOffset(p.end)
 		facts.Batch.SetLeaderEpoch(a.LeaderEpoch)
+		p.control = p.control || m != nil
 		p.records = joinBatch(p.records, facts.Batch, records)
 		p.end = facts.Batch.NextOffset()
 		p.maxTimestamp = max(p.maxTimestamp, facts.MaxTimestamp)
@@ -218,9 +220,11 @@ func (l *Log) prepareReplica(records []byte) (prepared, error) {
 			return prepared{}, fmt.Errorf("%w: a batch from %d to %d where %d is next",
 				ErrUnexpectedOffset, b.BaseOffset(), b.LastOffset(), p.end)
 		}
-		if _, err := markerOf(b); err != nil {
+		m, err := markerOf(b)
+		if err != nil {
 			return prepared{}, err
 		}
+		p.control = p.control || m != nil
 		if len(p.records) == 0 {
 			p.base = b.BaseOffset()
 		}
@@ -247,6 +251,12 @@ func (l *Log) writeLocked(p prepared, now kafka.Timestamp) error {
 		}
 		active = l.active()
 	}
+	if p.control {
+		// What Append has written stays where it is, so nothing that may fail comes behind it.
+		if err := active.ReadyAborted(); err != nil {
+			return l.storageError(err)
+		}
+	}
 	if err := active.Append(p.records); err != nil {
 		return l.storageError(err)
 	}
@@ -260,7 +270,7 @@ func (l *Log) writeLocked(p prepared, now kafka.Timestamp) error {
 			continue
 		}
 		if err := l.noteProducerLocked(active, b); err != nil {
-			return err
+			return err // the segment is poisoned: nothing is appended to it any more
 		}
 	}
 	// Readers that see the new end must see what holds the last stable offset back, so that comes first.

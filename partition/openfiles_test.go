@@ -289,3 +289,51 @@ func BenchmarkManyLogs(b *testing.B) {
 		})
 	}
 }
+
+// TestRefusedMarkerLeavesNothing: where the index of aborted transactions cannot be opened, the abort marker is refused
+// before any byte of it is in the log; else the next append would get the same offset.
+func TestRefusedMarkerLeavesNothing(t *testing.T) {
+	w := newWorld()
+	var refuse syscall.Errno
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		if refuse != 0 && op.Kind == vfs.OpOpen && strings.HasSuffix(op.Name, ".txnindex") {
+			return refuse
+		}
+		return nil
+	})
+	l := w.openLog(t, smallConfig())
+	begin := batchSpec{pid: 7, transactional: true, ts: w.now()}
+	abort := batchSpec{pid: 7, sequence: kafka.NoSequence, marker: &marker{}, ts: w.now()}
+	w.mustCoordinator(t, l, begin, abort)
+	for i, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENOSPC} {
+		begin.sequence++
+		w.mustCoordinator(t, l, begin)
+		l = w.restart(t, l) // the index is on the disk only
+		end := l.LogEndOffset()
+		refuse = errno
+		_, err := l.Append(abort.build(t), AppendOptions{Origin: OriginCoordinator, Now: w.now()})
+		wantError(t, err, kafka.KafkaStorageError)
+		if !errors.Is(err, errno) {
+			t.Fatalf("the marker was not refused for its index: %v", err)
+		}
+		refuse = 0
+		if l.LogEndOffset() != end || l.Dir().Failed() != nil {
+			t.Fatalf("the log ends at %d, not %d; %v", l.LogEndOffset(), end, l.Dir().Failed())
+		}
+		w.mustCoordinator(t, l, abort)
+		aborted, err := l.AbortedTransactions(nil, 0, l.LogEndOffset())
+		if err != nil || len(aborted) != i+2 {
+			t.Fatalf("aborted: %v, %v", aborted, err)
+		}
+		next := kafka.Offset(0)
+		for _, b := range readAll(t, l, l.LogEndOffset(), 1<<20) {
+			if b.base != next {
+				t.Fatalf("a batch at %d where %d is next", b.base, next)
+			}
+			next = b.last + 1
+		}
+		if next != l.LogEndOffset() {
+			t.Fatalf("the batches end at %d, the log at %d", next, l.LogEndOffset())
+		}
+	}
+}

@@ -7,19 +7,29 @@ import (
 )
 
 // AppendAborted adds an aborted transaction whose marker was appended to this segment. Flush makes it durable. It is
-// for the appender.
+// for the appender. After ReadyAborted and an Append it fails only if the segment takes no writes at all any more.
 func (s *Segment) AppendAborted(t index.Transaction) error {
-	b, err := s.writable()
+	b, err := s.readyAborted()
 	if err != nil {
 		return err
 	}
-	if b.aborted.Live() == nil {
-		if err := s.reviveAborted(b); err != nil {
-			return err
-		}
-	}
 	b.aborted.Live().AppendTransaction(t)
 	return nil
+}
+
+// ReadyAborted reads what AppendAborted needs, before the marker is appended: a marker that could not be put into the
+// index would stay in the log, below the next append. It is for the appender.
+func (s *Segment) ReadyAborted() error {
+	_, err := s.readyAborted()
+	return err
+}
+
+func (s *Segment) readyAborted() (*body, error) {
+	b, err := s.writable()
+	if err == nil && b.aborted.Live() == nil {
+		err = s.reviveAborted(b)
+	}
+	return b, err
 }
 
 func (s *Segment) reviveAborted(b *body) error {
