@@ -223,7 +223,8 @@ func (c *franzCommand) transformAll(ctx context.Context) error {
 		}
 		var copies []*kgo.Record
 		fetches.EachRecord(func(r *kgo.Record) {
-			copies = append(copies, &kgo.Record{Key: r.Key, Value: fmt.Appendf(nil, "%s %s %s", what, c.Member, r.Value)})
+			value := fmt.Appendf(nil, "%s %s %s", what, c.Member, r.Value)
+			copies = append(copies, &kgo.Record{Key: r.Key, Value: value})
 		})
 		if err := session.ProduceSync(ctx, copies...).FirstErr(); err != nil {
 			return err

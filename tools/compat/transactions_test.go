@@ -48,7 +48,9 @@ func TestTransactionsOfClients(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
 	settings["transaction.state.log.num.partitions"] = "5"
-	r := &clientTransactions{T: t, target: startTarget(t, settings), hosts: map[string]*host{}, read: map[string][]string{}}
+	r := &clientTransactions{
+		T: t, target: startTarget(t, settings), hosts: map[string]*host{}, read: map[string][]string{},
+	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.DefaultProduceTopic("orders"))
 	r.must(err)
 	defer client.Close()
