@@ -184,8 +184,8 @@ func TestFetchHandlerDoesNotAllocate(t *testing.T) {
 		}
 		return r
 	}
-	committed := fetch(12, 0)
-	committed.IsolationLevel = 1
+	committed, uncommitted := fetch(12, 0), fetch(12, 4)
+	committed.IsolationLevel, uncommitted.IsolationLevel = 1, 1
 	for p := range int32(3) {
 		r := n.replicas.TopicNamed("orders").Partition(kafka.PartitionIndex(p))
 		producer := &record.Producer{ID: 77}
@@ -203,7 +203,7 @@ func TestFetchHandlerDoesNotAllocate(t *testing.T) {
 		request *kmsg.FetchRequest
 	}{
 		{"by name", fetch(12, 0)}, {"by id", fetch(17, 0)}, {"version 4", fetch(4, 0)}, {"committed", committed},
-		{"wait in vain", fetch(12, 4)},
+		{"wait in vain", fetch(12, 4)}, {"wait for committed records in vain", uncommitted},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newStubConn()

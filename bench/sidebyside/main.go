@@ -17,12 +17,13 @@ import (
 
 func main() {
 	rounds := flag.Int("rounds", 3, "how often each broker is started and measured; odd, for a median")
+	long := flag.Int("long-rounds", 1, "how often compaction and many partitions, which take minutes, are measured")
 	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
 	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	out := flag.String("out", "BENCHMARKS.md", "the file to write")
 	only := flag.String("only", "", "measure nothing but load, recovery, groups, compaction or partitions")
 	flag.Parse()
-	if err := run(*rounds, *scale, *recoverGB, *out, *only); err != nil {
+	if err := run(*rounds, *long, *scale, *recoverGB, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
 		os.Exit(1)
 	}
@@ -73,7 +74,7 @@ type results map[string][]float64
 
 func (r results) add(row string, value float64) { r[row] = append(r[row], value) }
 
-func run(rounds int, scale, recoverGB float64, out, only string) error {
+func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 	if _, err := proc.Jars(); err != nil {
 		return err
 	}
@@ -105,8 +106,8 @@ func run(rounds int, scale, recoverGB float64, out, only string) error {
 			return nil
 		}},
 		{"groups", func() error { return measureGroups(brokers[:2], scale, rounds, all) }},
-		{"compaction", func() error { return measureCompaction(brokers[:2], scale, rounds, all) }},
-		{"partitions", func() error { return measureMany(brokers, scale, rounds, all) }},
+		{"compaction", func() error { return measureCompaction(brokers[:2], scale, long, all) }},
+		{"partitions", func() error { return measureMany(brokers, scale, long, all) }},
 	} {
 		if only != "" && only != part.name {
 			continue
@@ -116,7 +117,7 @@ func run(rounds int, scale, recoverGB float64, out, only string) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return writeReport(out, rounds, scale, recoverGB, brokers, all)
+	return writeReport(out, rounds, long, scale, recoverGB, brokers, all)
 }
 
 // measureLoad starts each broker once a round.

@@ -134,16 +134,17 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
 
 `
 
-func writeReport(path string, rounds int, scale, recoverGB float64, brokers []broker, all []results) error {
+func writeReport(path string, rounds, long int, scale, recoverGB float64, brokers []broker, all []results) error {
 	var b bytes.Buffer
 	b.WriteString(method)
 	fmt.Fprintf(&b, "## Spate beside Apache Kafka %s\n\n", proc.KafkaVersion)
 	fmt.Fprintf(
 		&b,
-		"%s. Scale %g, %d rounds, log for the restart after kill -9: %g GB. Durability:",
+		"%s. Scale %g; %d rounds (compaction, many partitions: %d); restart after kill -9: %g GB. Durability:",
 		machine(),
 		scale,
 		rounds,
+		long,
 		recoverGB,
 	)
 	for i, br := range brokers {

@@ -20,7 +20,7 @@ func TestReport(t *testing.T) {
 		all[1].add(rowStartup, 1000*v)
 	}
 	path := filepath.Join(t.TempDir(), "page.md")
-	if err := writeReport(path, 3, 1, 5, brokers, all); err != nil {
+	if err := writeReport(path, 3, 1, 1, 5, brokers, all); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)

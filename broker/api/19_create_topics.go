@@ -85,6 +85,9 @@ func (c *Context) createdConfigs(overrides map[string]string) []kmsg.CreateTopic
 		told := kmsg.CreateTopicsResponseTopicConfig{
 			Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive,
 		}
+		if text, set := overrides[e.Name]; set { // as it came, which is not always as it is read
+			told.Value = &text
+		}
 		if e.Sensitive {
 			told.Value = nil
 		}

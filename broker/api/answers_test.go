@@ -71,6 +71,7 @@ type story struct {
 	hidesOffsets bool
 	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
 	isExact      bool // whether null and empty fields are told too
+	isOrdered    bool // whether lists are told in the order of the answer
 
 	// What stories of transactions have besides.
 	nonce        string           // in transactional ids
@@ -289,7 +290,8 @@ func textOf(text *string) string {
 // ask sends the request that the input is: ask api=Metadata v=(1,9), with configs=(a,b) to show only those. A topic id
 // is written as $name of a topic, or as #n for an id that is just a number. member=m keeps the answer's member id, it
 // is @m from then on; %v stands for the version, so that each can have a group of its own. A story waits for the
-// coordinators, but for requests with the word away.
+// coordinators, but for requests with the word away. With the word exact null and empty fields are told, with ordered
+// the order of the answer.
 func (s *story) ask(d *datadriven.TestData) string {
 	var name, member string
 	var asked, shown []string
@@ -305,6 +307,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 		}
 	}
 	s.hidesOffsets = !strings.Contains(d.Input, kafka.ConsumerOffsetsTopic)
+	s.isExact, s.isOrdered = d.HasArg("exact"), d.HasArg("ordered")
 	answers := map[string]string{} // to their first version
 	var out strings.Builder
 	for _, word := range asked {
@@ -522,7 +525,7 @@ func (s *story) normalizeList(key string, list []any, shown []string) any {
 		}
 		kept = append(kept, element)
 	}
-	if key != "Replicas" && key != "ISR" && key != "ConfigSynonyms" {
+	if !s.isOrdered && key != "Replicas" && key != "ISR" && key != "ConfigSynonyms" {
 		slices.SortStableFunc(kept, func(a, b any) int { return strings.Compare(compact(a), compact(b)) })
 	}
 	return kept

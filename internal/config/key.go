@@ -138,16 +138,23 @@ type oneOf []string
 
 // Refuse implements Valid.
 func (o oneOf) Refuse(value any) string {
+	if _, refused := o.refused(value); refused {
+		return "String must be one of: " + strings.Join(o, ", ")
+	}
+	return ""
+}
+
+// refused is the first string that is not among the listed ones.
+func (o oneOf) refused(value any) (string, bool) {
 	elements, isList := value.([]string)
 	if !isList {
 		elements = []string{value.(string)}
 	}
-	for _, element := range elements {
-		if !slices.Contains(o, element) {
-			return "String must be one of: " + strings.Join(o, ", ")
-		}
+	i := slices.IndexFunc(elements, func(element string) bool { return !slices.Contains(o, element) })
+	if i < 0 {
+		return "", false
 	}
-	return ""
+	return elements[i], true
 }
 
 // String implements Valid.

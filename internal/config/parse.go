@@ -47,8 +47,13 @@ func (k *Key) parse(text string) (any, error) {
 	value, reason := parseType(k.Type, strings.TrimSpace(text))
 	if reason == "" && k.Valid != nil {
 		reason = k.Valid.Refuse(value)
-		if _, is := k.Valid.(throttledReplicas); is { // of which Kafka tells the parsed value
+		switch valid := k.Valid.(type) { // where Kafka does not tell the value as it came
+		case throttledReplicas:
 			text = fmt.Sprintf("[%s]", strings.Join(value.([]string), ", "))
+		case oneOf:
+			if refused, is := valid.refused(value); is {
+				text = refused
+			}
 		}
 	}
 	if reason != "" {

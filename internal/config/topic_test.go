@@ -89,6 +89,8 @@ func TestTopicRefusals(t *testing.T) {
 			"String must be one of: CreateTime, LogAppendTime"},
 		{"cleanup.policy", "burn", invalid +
 			"burn for configuration cleanup.policy: String must be one of: compact, delete"},
+		{"cleanup.policy", "delete, burn,bury", invalid +
+			"burn for configuration cleanup.policy: String must be one of: compact, delete"},
 		{"min.cleanable.dirty.ratio", "1.5",
 			invalid + "1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"},
 		{"min.cleanable.dirty.ratio", "NaN",

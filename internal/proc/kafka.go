@@ -23,6 +23,9 @@ import (
 // KafkaVersion is the Apache Kafka that tests and benchmarks compare with; pom.xml names the same.
 const KafkaVersion = "4.3.1"
 
+// kafkaReadyWithin bounds the wait for Kafka: it looks at 10,000 logs for minutes after kill -9.
+const kafkaReadyWithin = 10 * time.Minute
+
 //go:embed pom.xml
 var kafkaPom []byte
 
@@ -256,9 +259,9 @@ func StartKafka(dir string, port int, properties map[string]string) (*Kafka, err
 		return k, nil
 	case <-k.exited:
 		return nil, fmt.Errorf("Kafka ended before it had started: %s", k.log)
-	case <-time.After(readyWithin):
+	case <-time.After(kafkaReadyWithin):
 		k.Kill()
-		return nil, fmt.Errorf("Kafka had not started after %v: %s", readyWithin, k.log)
+		return nil, fmt.Errorf("Kafka had not started after %v: %s", kafkaReadyWithin, k.log)
 	}
 }
 

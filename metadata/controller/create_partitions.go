@@ -55,8 +55,8 @@ func (cmd CreatePartitions) decide(c *Controller) Outcome {
 			continue
 		}
 		created, err := c.growTopic(t, cmd.Charge)
-		if errors.Is(err, errTooManyRecords) || len(records)+len(created) > recordsMax {
-			return Outcome{Err: errTooManyRecords}
+		if errors.Is(err, errTooManyPartitions) || len(records)+len(created) > recordsMax {
+			return Outcome{Err: errTooManyPartitions}
 		}
 		records = append(records, created...)
 		reply.Topics = append(reply.Topics, TopicResult{Name: t.Name, Err: err})
@@ -87,7 +87,7 @@ func (c *Controller) growTopic(t *GrownTopic, charge Charger) ([]record.Record, 
 			"assignment(s) were specified.", additional, len(t.Assignments))
 	}
 	if additional > recordsMax {
-		return nil, errTooManyRecords // before anything is made for each of them
+		return nil, errTooManyPartitions // before anything is made for each of them
 	}
 	if err := charge.take(additional); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -13,8 +12,9 @@ import (
 // recordsMax bounds the records of one request, as in Kafka: a request cannot make the log stop for long.
 const recordsMax = 10_000
 
-// errTooManyRecords is Kafka's answer past recordsMax, which refuses the request as a whole.
-var errTooManyRecords error = &Refusal{Code: kafka.PolicyViolation,
+// errTooManyPartitions is Kafka's answer to more new partitions than recordsMax, which refuses the request as a whole.
+// Where it is other records that make them too many, the answer is errTooManyChanges.
+var errTooManyPartitions error = &Refusal{Code: kafka.PolicyViolation,
 	Message: "Excessively large number of partitions per request."}
 
 // CreateTopics creates topics, each on its own: some may fail and others not.
@@ -73,6 +73,9 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 	for i := range cmd.Topics {
 		counts[cmd.Topics[i].Name]++
 	}
+	if c.countPartitions(cmd.Topics, counts) > recordsMax {
+		return Outcome{Err: errTooManyPartitions} // before anything is made for each of them
+	}
 	for i := range cmd.Topics {
 		t := &cmd.Topics[i]
 		result := CreatedTopic{Name: t.Name}
@@ -84,8 +87,8 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 			result.Err = refuse(kafka.InvalidRequest, "Duplicate topic name.")
 		default:
 			created, err := c.createTopic(t, &result, cmd.Charge)
-			if errors.Is(err, errTooManyRecords) || len(records)+len(created) > recordsMax {
-				return Outcome{Err: errTooManyRecords}
+			if len(records)+len(created) > recordsMax {
+				return Outcome{Err: errTooManyChanges}
 			}
 			if result.Err = err; err == nil {
 				records = append(records, created...)
@@ -99,6 +102,24 @@ func (cmd CreateTopics) decide(c *Controller) Outcome {
 		records = nil
 	}
 	return Outcome{Records: records, Reply: reply}
+}
+
+// countPartitions is how many partitions the topics would have, also those that are refused, but for the names that are
+// there more than once.
+func (c *Controller) countPartitions(topics []NewTopic, counts map[string]int) (sum int) {
+	for i := range topics {
+		t := &topics[i]
+		switch {
+		case counts[t.Name] > 1:
+		case len(t.Assignments) > 0:
+			sum += len(t.Assignments)
+		case t.Partitions == Default:
+			sum += int(c.settings.PartitionsDefault)
+		default:
+			sum += int(max(t.Partitions, 0))
+		}
+	}
+	return sum
 }
 
 // createTopic gives the records that create one topic and fills in the result.
@@ -199,9 +220,6 @@ func (c *Controller) placeTopic(t *NewTopic) ([][]kafka.BrokerID, error) {
 	}
 	if factor == Default {
 		factor = c.settings.ReplicationFactorDefault
-	}
-	if partitions > recordsMax {
-		return nil, errTooManyRecords // before anything is made for each of them
 	}
 	return place(c.image.Brokers(), int(partitions), int(factor), t.ID)
 }

@@ -51,23 +51,25 @@ func (cmd DeleteTopics) decide(c *Controller) Outcome {
 	var reply DeleteTopicsReply
 	counts := make(map[refKey]int, len(cmd.Topics))
 	byID := make(map[kafka.UUID]bool, len(cmd.Topics))   // what the request names by id
-	byName := make(map[kafka.UUID]bool, len(cmd.Topics)) // the ids of what it names by name
+	byName := make(map[kafka.UUID]bool, len(cmd.Topics)) // the ids of what it names by name, once
 	for _, ref := range cmd.Topics {
 		counts[ref.key()]++
 		byID[ref.ID] = byID[ref.ID] || ref.Name == nil
-		if ref.Name != nil {
-			if topic := c.image.Topic(*ref.Name); topic != nil {
-				byName[topic.ID] = true
-			}
+	}
+	for key, count := range counts {
+		if topic := c.image.Topic(key.name); topic != nil && count == 1 && key.id == kafka.ZeroUUID {
+			byName[topic.ID] = true
 		}
 	}
 	for _, ref := range cmd.Topics {
 		key := ref.key()
 		count := counts[key]
-		if count == 0 || !key.named && byName[key.id] {
+		if count == 0 || count == 1 && !key.named && byName[key.id] {
 			continue // a duplicate that has been answered, or is refused where it is named
 		}
-		counts[key] = 0
+		if key.named == (key.id == kafka.ZeroUUID) { // else it is no reference: each is answered
+			counts[key] = 0
+		}
 		result := DeletedTopic{Name: ref.Name, ID: ref.ID}
 		topic, err := key.find(c.image, count, byID)
 		if topic != nil {
@@ -84,7 +86,7 @@ func (cmd DeleteTopics) decide(c *Controller) Outcome {
 		reply.Topics = append(reply.Topics, result)
 	}
 	if len(records) > recordsMax {
-		return Outcome{Err: errTooManyRecords}
+		return Outcome{Err: errTooManyChanges}
 	}
 	return Outcome{Records: records, Reply: reply}
 }

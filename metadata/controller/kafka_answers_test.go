@@ -137,21 +137,30 @@ func with(t NewTopic, partitions int32, factor int16) NewTopic {
 }
 
 func TestARequestForTooMuchIsRefusedAsAWhole(t *testing.T) {
-	for name, sizes := range map[string][]int32{
-		"one topic":                      {10_001, 1},
-		"one topic of billions":          {1<<31 - 1, 1},
-		"two topics":                     {6000, 6000},
-		"exactly the limit and one more": {9999, 1},
+	const partitions, records = "Excessively large number of partitions per request.",
+		"Unable to perform excessively large batch operation."
+	for name, refused := range map[string]struct {
+		sizes []int32
+		want  string
+	}{
+		"one topic":                                  {[]int32{10_001, 1}, partitions},
+		"one topic of billions":                      {[]int32{1<<31 - 1, 1}, partitions},
+		"two topics of billions":                     {[]int32{1<<31 - 1, 1<<31 - 1}, partitions},
+		"two topics":                                 {[]int32{6000, 6000}, partitions},
+		"one too many, and one below nothing":        {[]int32{10_001, -1 << 31}, partitions},
+		"the default is one too many":                {[]int32{10_000, Default}, partitions},
+		"the limit, but for the topics' own records": {[]int32{9999, 1}, records},
+		"the limit in one topic":                     {[]int32{10_000}, records},
 	} {
 		var cmd CreateTopics
-		for i, size := range sizes {
+		for i, size := range refused.sizes {
 			topic := sized(size, 1)
 			topic.Name, topic.ID = fmt.Sprint("t", i), number('t', uint32(i+1))
 			cmd.Topics = append(cmd.Topics, topic)
 		}
 		o := oneBroker(t).Decide(cmd)
 		if kafka.CodeOf(o.Err) != kafka.PolicyViolation.Code || len(o.Records) != 0 ||
-			o.Err.Error() != "Excessively large number of partitions per request." {
+			o.Err.Error() != refused.want {
 			t.Errorf("%s: %v, %d records", name, o.Err, len(o.Records))
 		}
 	}

@@ -1,9 +1,13 @@
 package controller
 
-import "spate/kafka"
+import (
+	"unicode/utf8"
 
-// topicNameBytesMax leaves room, in a file name of 255 bytes, for the partition and a suffix.
-const topicNameBytesMax = 249
+	"spate/kafka"
+)
+
+// topicNameMax leaves room, in a file name of 255 bytes, for the partition and a suffix.
+const topicNameMax = 249
 
 // clusterMetadataTopic is the metadata log, which no client may create.
 const clusterMetadataTopic = "__cluster_metadata"
@@ -15,9 +19,9 @@ func CheckTopicName(name string) error {
 		return refuse(kafka.InvalidTopicException, "Topic name is invalid: the empty string is not allowed")
 	case name == "." || name == "..":
 		return refuse(kafka.InvalidTopicException, "Topic name is invalid: '%s' is not allowed", name)
-	case len(name) > topicNameBytesMax:
+	case utf8.RuneCountInString(name) > topicNameMax: // more bytes are of characters that are not allowed
 		return refuse(kafka.InvalidTopicException, "Topic name is invalid: the length of '%s' is longer than the max "+
-			"allowed length %d", name, topicNameBytesMax)
+			"allowed length %d", name, topicNameMax)
 	}
 	for i := range len(name) {
 		if !topicNameByte(name[i]) {
