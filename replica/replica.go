@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -124,6 +125,9 @@ func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOpti
 	appended, err := v.Log.Append(records, partition.AppendOptions{
 		LeaderEpoch: v.LeaderEpoch, Origin: o.Origin, Now: o.Now, ProduceVersion: o.ProduceVersion,
 	})
+	if r.elsewhere(v.Log, err) {
+		return r.AppendIn(epoch, records, o)
+	}
 	if err != nil {
 		return appended, err
 	}
@@ -137,6 +141,11 @@ func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOpti
 		r.step(state.Event{Kind: state.Appended, Offset: appended.EndOffset})
 	}
 	return appended, nil
+}
+
+// elsewhere tells whether err means only that log was moved to another directory meanwhile.
+func (r *Replica) elsewhere(log *partition.Log, err error) bool {
+	return err != nil && errors.Is(err, partition.ErrMoved) && r.view.Load().Log != log
 }
 
 // AcksAll is the acks of a request that waits for the whole ISR.
@@ -189,6 +198,9 @@ func (r *Replica) Read(o *ReadOptions, result *ReadResult) error {
 		end = result.LastStableOffset // which is not past the high watermark
 	}
 	result.Records, err = v.Log.Read(o.Offset, o.BytesMax, o.MinOne, end)
+	if r.elsewhere(v.Log, err) {
+		return r.Read(o, result)
+	}
 	return err
 }
 
@@ -232,8 +244,13 @@ func (r *Replica) Flushed(offset kafka.Offset) {
 	r.step(state.Event{Kind: state.Flushed, Offset: offset})
 }
 
-// Failed is called when the log's directory has gone offline.
-func (r *Replica) Failed(error) { r.retire(kafka.KafkaStorageError) }
+// Failed is called when the log's directory has gone offline; the log may have left it at that moment.
+func (r *Replica) Failed(error) {
+	if log := r.view.Load().Log; log != nil && log.Failed() == nil {
+		return
+	}
+	r.retire(kafka.KafkaStorageError)
+}
 
 // assign takes over the controller's word. A leader's epoch begins where its log ends, before anything is appended in
 // it.

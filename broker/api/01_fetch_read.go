@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"time"
 
 	"spate/kafka"
@@ -128,6 +129,9 @@ func (o *fetchOp) findAborted(p *fetchPart) error {
 	}
 	log := p.replica.View().Log
 	found, err := log.AbortedTransactions(o.found[:0], p.ask.Offset, p.read.Records.NextOffset)
+	if errors.Is(err, partition.ErrMoved) && p.replica.View().Log != log {
+		return o.findAborted(p)
+	}
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ type story struct {
 	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
 	isExact      bool // whether null and empty fields are told too
 	isOrdered    bool // whether lists are told in the order of the answer
+	dirs         []string
 }
 
 // newStory begins a story, with a broker of its own that has these settings too.
@@ -437,7 +438,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 			}
 		}
 	}
-	steady(response)
+	s.steady(response)
 	sortQuotas(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {

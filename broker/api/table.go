@@ -40,6 +40,7 @@ var table = []Handler{
 	{Key: 23, Answer: offsetForLeaderEpoch, Blocks: offsetForLeaderEpochBlocks},
 	{Key: 32, Answer: describeConfigs, Blocks: describeConfigsBlocks},
 	{Key: 33, Answer: alterConfigs, Blocks: always},
+	{Key: 34, Answer: alterReplicaLogDirs, Blocks: always},
 	{Key: 35, Answer: describeLogDirs, Blocks: always},
 	{Key: 37, Answer: createPartitions, Blocks: always},
 	{Key: 42, Ask: deleteGroups, Blocks: deleteGroupsBlocks},

@@ -25,6 +25,7 @@ const (
 	KeyOffsetForLeaderEpoch        int16 = 23
 	KeyDescribeConfigs             int16 = 32
 	KeyAlterConfigs                int16 = 33
+	KeyAlterReplicaLogDirs         int16 = 34
 	KeyDescribeLogDirs             int16 = 35
 	KeyCreatePartitions            int16 = 37
 	KeyDeleteGroups                int16 = 42
@@ -86,6 +87,7 @@ var Served = [...]API{
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 2, 4, offsetForLeaderEpochShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, alterConfigsShape},
+	{KeyAlterReplicaLogDirs, "AlterReplicaLogDirs", 1, 2, 1, 2, alterReplicaLogDirsShape},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, describeLogDirsShape},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, createPartitionsShape},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, deleteGroupsShape},
