@@ -220,6 +220,9 @@ func (l *coordinatorLog) Reserve(bytes, records int, now kafka.Timestamp) error 
 		return err
 	}
 	err = log.Reserve(bytes, records, now)
+	if errors.Is(err, partition.ErrMoved) && l.replica.View().Log != log {
+		return l.Reserve(bytes, records, now)
+	}
 	if vfs.Exhausted(err) {
 		err = fmt.Errorf("%w: %w", runtime.ErrNoRoom, err)
 	}
@@ -253,6 +256,9 @@ func (l *coordinatorLog) Read(from kafka.Offset, bytesMax int, visit func([]byte
 		return from, err
 	}
 	found, err := log.Read(from, bytesMax, true, log.LogEndOffset())
+	if errors.Is(err, partition.ErrMoved) && l.replica.View().Log != log {
+		return l.Read(from, bytesMax, visit)
+	}
 	if err != nil {
 		var corrupt *segment.CorruptError
 		if errors.As(err, &corrupt) {

@@ -37,6 +37,7 @@ var steps = []step{
 	{"handlers", (*Broker).startHandlers, (*Broker).stopHandlers},
 	{"partitions", (*Broker).loadPartitions, nil},
 	{"registration", (*Broker).register, nil},
+	{"moves", (*Broker).startMoves, nil},
 	{"coordinators", (*Broker).startCoordinators, (*Broker).stopCoordinators},
 	{"groups", (*Broker).awaitCoordinators, nil},
 	{"connections", (*Broker).serve, (*Broker).drain},
@@ -238,6 +239,22 @@ func (b *Broker) register() error {
 	}
 	b.epoch = reply.(controller.RegisterBrokerReply).Epoch
 	b.node.Epoch = b.epoch
+	return nil
+}
+
+// startMoves goes on with the moves between log directories, which end with the replicas.
+func (b *Broker) startMoves() error {
+	b.replicas.StartMoves(replica.MoveOptions{
+		BytesPerSecond: func() int64 { return b.config.Get().Int64("replica.alter.log.dirs.io.max.bytes.per.second") },
+		Assign: func(ctx context.Context, list []replica.DirAssignment) error {
+			cmd := controller.AssignReplicasToDirs{BrokerID: b.node.ID}
+			for _, a := range list {
+				cmd.Replicas = append(cmd.Replicas, controller.DirAssignment(a))
+			}
+			_, err := b.metadata.Submit(ctx, cmd)
+			return err
+		},
+	})
 	return nil
 }
 

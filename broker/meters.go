@@ -10,6 +10,7 @@ import (
 	"spate/coordinator/group/consumer"
 	"spate/coordinator/runtime"
 	"spate/internal/metrics"
+	"spate/kafka"
 	"spate/netpoll"
 	"spate/partition"
 	"spate/replica"
@@ -21,6 +22,7 @@ func (b *Broker) watch() {
 	b.watchLogs()
 	b.watchDirs()
 	b.watchCleaner()
+	b.watchMoves()
 	b.watchCoordinators()
 	level := func(name metrics.Name, read func() int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
@@ -93,6 +95,27 @@ func (b *Broker) watchLogs() {
 	perLog(metrics.PartitionStart, func(l *partition.Log) int64 { return int64(l.LogStartOffset()) })
 	perLog(metrics.PartitionEnd, func(l *partition.Log) int64 { return int64(l.LogEndOffset()) })
 	perLog(metrics.PartitionHW, func(l *partition.Log) int64 { return int64(l.HighWatermark()) })
+}
+
+func (b *Broker) watchMoves() {
+	count := func(name metrics.Name, read func(*replica.MoveStats) *atomic.Int64) {
+		b.registry.Each(name, func(emit func(metrics.Value)) {
+			emit(metrics.Value{Number: float64(read(b.replicas.MoveStats()).Load())})
+		})
+	}
+	count(metrics.MovesDone, func(s *replica.MoveStats) *atomic.Int64 { return &s.Done })
+	count(metrics.MovesFailed, func(s *replica.MoveStats) *atomic.Int64 { return &s.Failures })
+	count(metrics.MovedBytes, func(s *replica.MoveStats) *atomic.Int64 { return &s.CopiedBytes })
+	b.registry.Each(metrics.Moves, func(emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(len(b.replicas.Moves()))})
+	})
+	b.registry.Each(metrics.MovesLag, func(emit func(metrics.Value)) {
+		lag := kafka.Offset(0)
+		for _, m := range b.replicas.Moves() {
+			lag += m.Lag
+		}
+		emit(metrics.Value{Number: float64(lag)})
+	})
 }
 
 func (b *Broker) watchDirs() {

@@ -21,6 +21,8 @@ type checkpoints struct {
 	logStart      offsetCheckpoint // only logs that do not begin at 0
 	highWatermark offsetCheckpoint
 	cleaner       offsetCheckpoint // where the next cleaning begins
+	// arriving are logs whose folders are about to get their names: what the files say of them is for when they have.
+	arriving map[kafka.TopicPartition]bool
 }
 
 // known is what the checkpoint files say of one log.
@@ -149,7 +151,7 @@ func (d *LogDir) checkpointCleaned(tp kafka.TopicPartition, end kafka.Offset) er
 	defer c.mu.Unlock()
 	next := maps.Clone(c.cleaner)
 	maps.DeleteFunc(next, func(tp kafka.TopicPartition, _ kafka.Offset) bool {
-		return d.Log(tp) == nil && !d.folderExists(tp)
+		return d.Log(tp) == nil && !c.arriving[tp] && !d.folderExists(tp)
 	})
 	next[tp] = end
 	return d.replaceCheckpoint(cleanerFile, &c.cleaner, next)
@@ -167,7 +169,7 @@ func (d *LogDir) lowerCleaned(tp kafka.TopicPartition, offset kafka.Offset) erro
 func (d *LogDir) keepUnopened(old offsetCheckpoint) offsetCheckpoint {
 	kept := offsetCheckpoint{}
 	for tp, offset := range old {
-		if d.Log(tp) == nil && d.folderExists(tp) {
+		if d.Log(tp) == nil && (d.checkpoints.arriving[tp] || d.folderExists(tp)) {
 			kept[tp] = offset
 		}
 	}

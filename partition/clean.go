@@ -24,6 +24,19 @@ func (l *Log) pauseCleaning() (resume func()) {
 	return l.cleaning.Unlock
 }
 
+// tryCleaning takes the cleaning lock, unless somebody has it or the log is being moved: what a cleaning removes may be
+// in the copy already, or be what makes something in it void.
+func (l *Log) tryCleaning() bool {
+	if l.moving.Load() || !l.cleaning.TryLock() {
+		return false
+	}
+	if l.moving.Load() {
+		l.cleaning.Unlock()
+		return false
+	}
+	return true
+}
+
 // cleanable judges how much there is to clean at now.
 func (l *Log) cleanable(now kafka.Timestamp) cleanable {
 	c := l.config.Load()

@@ -184,7 +184,7 @@ func (c *Cleaner) dirtiest(now kafka.Timestamp) (dirtiest *Log, plan cleanable) 
 				uncleanable++
 				continue
 			}
-			if !l.config.Load().Compact || int64(now) < l.cleanAfter.Load() || !l.cleaning.TryLock() {
+			if !l.config.Load().Compact || int64(now) < l.cleanAfter.Load() || !l.tryCleaning() {
 				continue
 			}
 			found := l.cleanable(now)

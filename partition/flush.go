@@ -79,6 +79,9 @@ func (l *Log) flushFailed(list []*segment.Segment, err error) error {
 		l.dir.wantRetry(l)
 		return l.storageError(err)
 	}
+	if l.future {
+		return l.storageError(err)
+	}
 	l.dir.fail(fmt.Errorf("flush %s: %w", l.tp, err))
 	return l.dir.offline()
 }

@@ -34,7 +34,7 @@ func ParseFolder(name string) (kafka.TopicPartition, FolderKind) {
 		return kafka.TopicPartition{}, DeletedFolder
 	case outgoing(name, straySuffix):
 		return kafka.TopicPartition{}, StrayFolder
-	case outgoing(name, "-future"):
+	case outgoing(name, futureSuffix):
 		return kafka.TopicPartition{}, FutureFolder
 	}
 	if tp, ok := parseFolder(name); ok {

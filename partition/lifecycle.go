@@ -246,12 +246,17 @@ func (d *LogDir) setAside(tp kafka.TopicPartition, suffix string) (string, error
 
 // renameAside is setAside without the flush.
 func (d *LogDir) renameAside(tp kafka.TopicPartition, suffix string) (string, error) {
+	return d.renameFolder(tp.String(), tp, suffix)
+}
+
+// renameFolder gives the folder called from, of tp, a name that ends in suffix, and gives its new path.
+func (d *LogDir) renameFolder(from string, tp kafka.TopicPartition, suffix string) (string, error) {
 	name, err := outgoingName(d.env.Random, tp, suffix)
 	if err != nil {
 		return "", err
 	}
 	folder := path.Join(d.path, name)
-	return folder, d.env.FS.Rename(path.Join(d.path, tp.String()), folder)
+	return folder, d.env.FS.Rename(path.Join(d.path, from), folder)
 }
 
 // forget takes l off the lists of the directory.

@@ -23,8 +23,11 @@ import (
 //
 // Locks, in the order in which they are taken: cleaning, maintenance, append, watermark.
 type Log struct {
-	tp  kafka.TopicPartition
-	dir *LogDir
+	tp     kafka.TopicPartition
+	dir    *LogDir
+	folder string // its name in dir
+	// future says that this is the copy that a move makes: its failures end the move and not the directory.
+	future bool
 
 	topicID  atomic.Pointer[kafka.UUID]
 	config   atomic.Pointer[Config]
@@ -51,6 +54,11 @@ type Log struct {
 	// reported says that the log was found corrupt and the operator told, which once is enough for.
 	reported atomic.Bool
 	unsaved  atomic.Bool // the background worker has this log on its list of side files to write
+
+	moving   atomic.Bool  // a Move has this log; it is not cleaned meanwhile
+	swapping atomic.Bool  // the move is about to hold the append lock across I/O
+	moved    atomic.Bool  // the log is in another directory now, and this one only what is left of it
+	cuts     atomic.Int64 // truncations so far: a copy that saw fewer is none
 
 	// append is the append lock. It is held across the one write of an append, and by truncation.
 	append    sync.Mutex
@@ -96,6 +104,9 @@ type Observer interface {
 	// Failed says that the log's directory went offline with err; nothing more is appended or flushed.
 	Failed(err error)
 }
+
+// ErrMoved is what a log answers that was moved to another directory meanwhile: who asks again, finds it there.
+var ErrMoved = fmt.Errorf("%w: the log was moved to another log directory", kafka.NotLeaderOrFollower)
 
 // errClosed and errDeleted are what a log answers when it is no longer served here; a client asks elsewhere.
 var (
@@ -191,6 +202,9 @@ func (l *Log) SetObserver(o Observer) { l.observer.Store(&o) }
 // Failed is the error that took the log's directory offline, or nil.
 func (l *Log) Failed() error { return l.dir.Failed() }
 
+// Slow reports whether an append may take long now: the directory is slow, or the log is about to change its directory.
+func (l *Log) Slow() bool { return l.swapping.Load() || l.dir.Slow() }
+
 // usableLocked is nil while the log may be appended to and read.
 func (l *Log) usableLocked() error {
 	if l.gone != nil {
@@ -230,7 +244,7 @@ func find(list []*segment.Segment, offset kafka.Offset) int {
 }
 
 // path is the log's folder.
-func (l *Log) path() string { return path.Join(l.dir.path, l.tp.String()) }
+func (l *Log) path() string { return path.Join(l.dir.path, l.folder) }
 
 func (l *Log) segmentOptions() segment.Options {
 	c := l.config.Load()
@@ -251,6 +265,9 @@ func (l *Log) storageError(err error) error {
 	switch {
 	case errors.Is(err, kafka.KafkaStorageError), errors.Is(err, kafka.UnknownTopicOrPartition):
 		return err
+	case l.moved.Load():
+		return ErrMoved // what is gone was not there to stay
+	case l.future:
 	case errors.As(err, &corrupt):
 		l.dir.stats.Corruptions.Add(1)
 		if !l.reported.Swap(true) {

@@ -102,6 +102,8 @@ type LogDir struct {
 	logs   map[kafka.TopicPartition]*Log
 	sorted []*Log   // the logs in order, never changed; nil once it is not right any more
 	doomed []doomed // what waits for its file.delete.delay.ms
+	// futures are the copies of moves that the last process did not end.
+	futures []Future
 
 	pointsMoved moved // recovery points or log start offsets are not what their checkpoints say
 	marksMoved  moved // high watermarks are not

@@ -10,10 +10,11 @@ import (
 	"spate/kafka"
 )
 
-// Suffixes of partition folders that are on their way out.
+// Suffixes of partition folders that are on their way out, and one.
 const (
 	deleteSuffix = "-delete"
 	straySuffix  = "-stray"
+	futureSuffix = "-future" // not on its way out, but in: the copy that a move makes
 	// nameBytesMax is what file systems allow; Kafka cuts the topic to fit, since the id makes the name unique.
 	nameBytesMax = 255
 )

@@ -39,7 +39,8 @@ type LoadFailure struct {
 
 // LoadLogs loads all partition folders that are not open yet, RecoveryThreads at a time, ordered by name. A partition
 // that is corrupt is reported in failures and left as it is; an I/O error takes the directory offline and is returned.
-// It also takes up again the removal of what was deleted before the last shutdown.
+// It also takes up again the removal of what was deleted before the last shutdown, and finds the copies of moves that
+// it interrupted (Futures).
 func (d *LogDir) LoadLogs(resolve Resolve) (logs []*Log, failures []LoadFailure, err error) {
 	found, err := d.listFolders()
 	if err != nil {
@@ -125,6 +126,10 @@ func (d *LogDir) listFolders() ([]kafka.TopicPartition, error) {
 		if outgoing(e.Name(), deleteSuffix) {
 			// Whoever might have read from it did not survive the restart.
 			d.doom(doomed{due: d.env.Clock.Now(), folder: path.Join(d.path, e.Name())})
+			continue
+		}
+		if outgoing(e.Name(), futureSuffix) {
+			d.noteFuture(e.Name())
 			continue
 		}
 		if tp, ok := parseFolder(e.Name()); ok && tp.Topic != metadataTopic && d.Log(tp) == nil {
@@ -356,12 +361,7 @@ func (d *LogDir) enlist(l *Log) {
 func (d *LogDir) loadUnlisted(
 	tp kafka.TopicPartition, topicID kafka.UUID, c Config, made, many bool,
 ) (*loader, error) {
-	l := &Log{tp: tp, dir: d, producers: newProducers()}
-	l.topicID.Store(&topicID)
-	l.config.Store(&c)
-	l.firstUnstable.store(kafka.NoOffset)
-	l.unsavedEpochs.store(kafka.NoOffset)
-	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
+	l := d.newLog(tp, tp.String(), topicID, c)
 	known := d.checkpoints.of(tp)
 	r := &loader{l: l, trusted: d.clean, made: made, many: many, recoveryPoint: known.recoveryPoint,
 		logStart: known.logStart, highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
@@ -370,4 +370,15 @@ func (d *LogDir) loadUnlisted(
 		return nil, err
 	}
 	return r, nil
+}
+
+// newLog is a log without anything in it yet.
+func (d *LogDir) newLog(tp kafka.TopicPartition, folder string, topicID kafka.UUID, c Config) *Log {
+	l := &Log{tp: tp, dir: d, folder: folder, producers: newProducers()}
+	l.topicID.Store(&topicID)
+	l.config.Store(&c)
+	l.firstUnstable.store(kafka.NoOffset)
+	l.unsavedEpochs.store(kafka.NoOffset)
+	l.flushedAt.Store(d.env.Clock.Now().UnixNano())
+	return l
 }

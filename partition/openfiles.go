@@ -138,7 +138,8 @@ func (l *Log) rest(s *segment.Segment) {
 	}
 	var closing func() error
 	var err error
-	if list := *l.segments.Load(); list[find(list, s.BaseOffset())] == s {
+	// A log that is being loaded has no list yet.
+	if list := l.segments.Load(); list != nil && (*list)[find(*list, s.BaseOffset())] == s {
 		closing, err = s.Rest()
 	}
 	l.append.Unlock()

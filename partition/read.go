@@ -128,10 +128,10 @@ func (l *Log) outOfRange(offset kafka.Offset) error {
 
 // readError is what a reader is told: that the log is gone, or that its disk has failed, which ends the directory.
 func (l *Log) readError(err error) error {
-	if errors.Is(err, segment.ErrClosed) {
+	if errors.Is(err, segment.ErrClosed) && !l.moved.Load() {
 		return errClosed
 	}
-	l.append.Lock()
+	l.append.Lock() // waits for the end of a move: then it is known where the log is now
 	gone := l.gone
 	l.append.Unlock()
 	if gone != nil {

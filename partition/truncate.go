@@ -81,6 +81,7 @@ func (l *Log) truncate(flushed, offset kafka.Offset, cut func(kafka.Offset) erro
 		l.dir.fail(fmt.Errorf("truncate %s to %d: %w", l.tp, offset, err))
 		return l.dir.offline()
 	}
+	l.cuts.Add(1)
 	l.dir.stats.Truncations.Add(1)
 	l.dir.marksMoved.note(l.dir)
 	l.dir.pointsMoved.note(l.dir)

@@ -141,8 +141,10 @@ func TestAppendsBesideChanges(t *testing.T) {
 	}
 	r.configure(h.options.Settings(nil))
 	appending.Wait()
-	eventually(t, "all is flushed", func() bool { return r.HighWatermark() == writers*each })
 	log := r.View().Log
+	eventually(t, "all is flushed", func() bool {
+		return r.HighWatermark() == writers*each && log.FlushedOffset() == writers*each
+	})
 	if log.LogEndOffset() != writers*each || log.FlushedOffset() != writers*each || h.dirs[0].Failed() != nil {
 		t.Errorf("end %d, flushed %d, %v", log.LogEndOffset(), log.FlushedOffset(), h.dirs[0].Failed())
 	}

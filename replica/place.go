@@ -52,7 +52,7 @@ func (s *Set) appendMissingOne(
 func (s *Set) makeLogs(img *image.Image, missing []newReplicaLog, made logs, starting bool) {
 	byDir := make(map[*partition.LogDir][]newReplicaLog)
 	for _, n := range missing {
-		dir, err := s.place(n.partition(), starting, func(d *partition.LogDir) int { return len(byDir[d]) })
+		dir, err := s.place(n, starting, func(d *partition.LogDir) int { return len(byDir[d]) })
 		if err != nil {
 			s.offline(n, err)
 			continue
@@ -92,16 +92,23 @@ func (s *Set) offline(n newReplicaLog, err error) {
 		"partition", n.topicPartition().String(), "error", err)
 }
 
-// place chooses the log directory for a new log: the one that the controller assigned, else the one with the fewest
-// logs, those counted that are about to be made.
+// place chooses the log directory for a new log: the one that the controller assigned, or that a client has asked for,
+// else the one with the fewest logs, those counted that are about to be made.
 func (s *Set) place(
-	p *image.Partition, starting bool, coming func(*partition.LogDir) int,
+	n newReplicaLog, starting bool, coming func(*partition.LogDir) int,
 ) (*partition.LogDir, error) {
-	assigned := p.Directory(s.options.Self)
+	assigned := n.partition().Directory(s.options.Self)
+	preferred := s.mover.takePreferred(n.topicPartition())
+	if preferred != nil && preferred.Failed() == nil && isReserved(assigned) && !starting {
+		return preferred, nil
+	}
 	var best *partition.LogDir
 	fewest := 0
 	for _, dir := range s.dirs {
 		if dir.ID() == assigned && dir.Failed() == nil {
+			if starting && (s.options.DirsMissing || s.anyFailed()) && dir.HasFuture(n.topicPartition()) {
+				return nil, fmt.Errorf("it was being moved here from a log directory that is offline or not there")
+			}
 			return dir, nil
 		}
 		if dir.Failed() != nil {

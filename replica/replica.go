@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -127,6 +128,9 @@ func (r *Replica) AppendIn(epoch kafka.LeaderEpoch, records []byte, o AppendOpti
 		LeaderEpoch: v.LeaderEpoch, Origin: o.Origin, Now: o.Now, ProduceVersion: o.ProduceVersion,
 		Verification: o.Verification, TxnVersion: o.TxnVersion,
 	})
+	if r.elsewhere(v.Log, err) {
+		return r.AppendIn(epoch, records, o)
+	}
 	if err != nil {
 		return appended, err
 	}
@@ -151,7 +155,16 @@ func (r *Replica) BeginVerification(v partition.Verifying) (partition.Verificati
 	if !v.BumpsEpoch && !view.Log.Dir().Verified() {
 		return partition.NoVerification, nil
 	}
-	return view.Log.BeginVerification(v)
+	number, err := view.Log.BeginVerification(v)
+	if r.elsewhere(view.Log, err) {
+		return r.BeginVerification(v)
+	}
+	return number, err
+}
+
+// elsewhere tells whether err means only that log was moved to another directory meanwhile.
+func (r *Replica) elsewhere(log *partition.Log, err error) bool {
+	return err != nil && errors.Is(err, partition.ErrMoved) && r.view.Load().Log != log
 }
 
 // AcksAll is the acks of a request that waits for the whole ISR.
@@ -204,9 +217,12 @@ func (r *Replica) Read(o *ReadOptions, result *ReadResult) error {
 	if o.Committed {
 		end := result.LastStableOffset // which is not past the high watermark
 		result.Records, err = v.Log.ReadCommitted(o.Offset, o.BytesMax, o.MinOne, end, o.Aborted)
-		return err
+	} else {
+		result.Records, err = v.Log.Read(o.Offset, o.BytesMax, o.MinOne, result.HighWatermark)
 	}
-	result.Records, err = v.Log.Read(o.Offset, o.BytesMax, o.MinOne, result.HighWatermark)
+	if r.elsewhere(v.Log, err) {
+		return r.Read(o, result)
+	}
 	return err
 }
 
@@ -250,8 +266,13 @@ func (r *Replica) Flushed(offset kafka.Offset) {
 	r.step(state.Event{Kind: state.Flushed, Offset: offset})
 }
 
-// Failed is called when the log's directory has gone offline.
-func (r *Replica) Failed(error) { r.retire(kafka.KafkaStorageError) }
+// Failed is called when the log's directory has gone offline; the log may have left it at that moment.
+func (r *Replica) Failed(error) {
+	if log := r.view.Load().Log; log != nil && log.Failed() == nil {
+		return
+	}
+	r.retire(kafka.KafkaStorageError)
+}
 
 // assign takes over the controller's word. A leader's epoch begins where its log ends, before anything is appended in
 // it.

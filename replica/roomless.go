@@ -67,6 +67,7 @@ func (s *Set) retryOne(x roomless) {
 
 // Close ends what the set does on its own. The logs are their directories'.
 func (s *Set) Close() {
+	s.mover.close()
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.closed = true

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -39,6 +38,7 @@ type Set struct {
 	options Options
 	dirs    []*partition.LogDir
 	topics  *directory
+	mover   *mover
 
 	// changing is held by Load, Apply and the retries, across I/O; look-ups do not take it.
 	changing sync.Mutex
@@ -50,7 +50,9 @@ type Set struct {
 
 // NewSet makes an empty set over the log directories, which are open and hold their own lock.
 func NewSet(dirs []*partition.LogDir, o Options) *Set {
-	return &Set{options: o, dirs: dirs, topics: newDirectory()}
+	s := &Set{options: o, dirs: dirs, topics: newDirectory()}
+	s.mover = newMover(s)
+	return s
 }
 
 // Topic finds a topic by name. It allocates nothing and takes no lock.
@@ -107,6 +109,7 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 		loading task.Group
 		mu      sync.Mutex
 		found   = logs{}
+		corrupt = map[kafka.TopicPartition]*partition.LogDir{}
 		doubled error
 	)
 	for _, dir := range s.dirs {
@@ -117,13 +120,14 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 			for _, log := range loaded {
 				tp := log.TopicPartition()
 				if other := found[tp]; other != nil {
-					doubled = fmt.Errorf("%s is in %s and in %s: remove the copy that is older",
-						tp, other.Dir().Path(), dir.Path())
+					if log, doubled = s.choose(img, other, log, doubled); log == nil {
+						continue
+					}
 				}
 				found[tp] = log
 			}
 			for _, f := range failures {
-				found[f.TopicPartition] = nil
+				corrupt[f.TopicPartition] = dir
 				s.options.Log.Error("a partition is offline: its log is corrupt",
 					"partition", f.TopicPartition.String(), "dir", dir.Path(), "error", f.Err)
 			}
@@ -133,6 +137,10 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 		})
 	}
 	loading.Wait()
+	for tp, dir := range corrupt {
+		doubled = errors.Join(doubled, s.judgeCorrupt(found, tp, dir))
+	}
+	s.settleMoves(found)
 	return found, doubled
 }
 
@@ -220,6 +228,7 @@ func (s *Set) hostPartition(img *image.Image, topic *image.Topic, index kafka.Pa
 		t.put(r)
 	}
 	r.assign(s.options.Self, assignment(p))
+	s.compareDir(topic.ID, r, p)
 	if fresh {
 		s.topics.add(t) // with its first replica ready
 	}
@@ -246,6 +255,7 @@ func (s *Set) drop(topics []*image.Topic) {
 			if r == nil {
 				continue
 			}
+			s.cancelMove(r.tp)
 			r.retire(kafka.UnknownTopicOrPartition)
 			if log := r.View().Log; log != nil {
 				byDir[log.Dir()] = append(byDir[log.Dir()], log)

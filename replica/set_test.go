@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -47,6 +48,8 @@ type host struct {
 	paths      []string
 	dirs       []*partition.LogDir
 	missing    bool
+	lost       bool // paths lacks a directory of before
+	deciding   sync.Mutex
 	clock      *clock.Manual          // of the set; the directories go by the real time
 	onTime     atomic.Pointer[func()] // called once, by who asks for the real time next
 	log        bytes.Buffer
@@ -73,7 +76,7 @@ func (h *host) tryOpen() error {
 	logger := slog.New(slog.NewTextHandler(&h.log, nil))
 	o := partition.DefaultOptions()
 	o.NodeID, o.ClusterID = 1, "test"
-	h.dirs, h.missing = nil, false
+	h.dirs, h.missing = nil, h.lost
 	var ids []kafka.UUID
 	for _, path := range h.paths {
 		env := partition.Env{Clock: calling{host: h}, FS: h.disk, Random: rand.Reader, Log: logger}
@@ -145,6 +148,8 @@ func newID(t *testing.T) kafka.UUID {
 // decide has the controller decide, and the set follow.
 func (h *host) decide(cmd controller.Command) controller.Reply {
 	h.t.Helper()
+	h.deciding.Lock()
+	defer h.deciding.Unlock()
 	outcome := h.controller.Decide(cmd)
 	if outcome.Err != nil {
 		h.t.Fatal(outcome.Err)

@@ -220,10 +220,11 @@ func (o *produceOp) append() (left bool) {
 	return left
 }
 
-// takesLong tells whether the append is one for a writer: the disk is slow, or the batch has to be packed anew.
+// takesLong tells whether the append is one for a writer: the disk is slow, the log is about to change its directory,
+// or the batch has to be packed anew.
 func (j *appendJob) takesLong() bool {
 	log := j.replica.View().Log
-	return log != nil && (log.Dir().Slow() || isRewritten(log.Config().Compression, j.records))
+	return log != nil && (log.Slow() || isRewritten(log.Config().Compression, j.records))
 }
 
 // rewriteBytes is how large an uncompressed batch may be to be compressed on a loop: a few hundred microseconds' work.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -73,19 +74,42 @@ func (c *Context) describeDir(
 		return kafka.KafkaStorageError
 	}
 	told.TotalBytes, told.UsableBytes = total, usable
-	for _, l := range d.Logs() { // by topic and partition
-		tp := l.TopicPartition()
+	c.addReplicas(told, d, wanted)
+	return nil
+}
+
+// addReplicas adds the replicas of a directory, by topic and partition, and then those on their way to it.
+func (c *Context) addReplicas(
+	told *kmsg.DescribeLogDirsResponseDir, d *partition.LogDir, wanted map[kafka.TopicPartition]bool,
+) {
+	add := func(tp kafka.TopicPartition, p kmsg.DescribeLogDirsResponseDirTopicPartition) {
 		if wanted != nil && !wanted[tp] {
-			continue
+			return
 		}
-		if n := len(told.Topics); n == 0 || told.Topics[n-1].Topic != tp.Topic {
-			told.Topics = append(told.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: tp.Topic})
+		named := func(t kmsg.DescribeLogDirsResponseDirTopic) bool { return t.Topic == tp.Topic }
+		at := len(told.Topics) - 1
+		if at < 0 || !named(told.Topics[at]) {
+			if at = slices.IndexFunc(told.Topics, named); at < 0 {
+				at = len(told.Topics)
+				told.Topics = append(told.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: tp.Topic})
+			}
 		}
-		t := &told.Topics[len(told.Topics)-1]
-		t.Partitions = append(t.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{
-			Partition: int32(tp.Partition), Size: l.Bytes(),
-			OffsetLag: int64(max(l.HighWatermark()-l.LogEndOffset(), 0)),
+		p.Partition = int32(tp.Partition)
+		told.Topics[at].Partitions = append(told.Topics[at].Partitions, p)
+	}
+	moves := c.Node.Replicas.Moves() // before the logs: a move that ends meanwhile shows twice rather than not at all
+	there := map[kafka.TopicPartition]bool{}
+	for _, l := range d.Logs() {
+		there[l.TopicPartition()] = true
+		add(l.TopicPartition(), kmsg.DescribeLogDirsResponseDirTopicPartition{
+			Size: l.Bytes(), OffsetLag: int64(max(l.HighWatermark()-l.LogEndOffset(), 0)),
 		})
 	}
-	return nil
+	for _, m := range moves {
+		if m.Target == d && !there[m.TopicPartition] {
+			add(m.TopicPartition, kmsg.DescribeLogDirsResponseDirTopicPartition{
+				Size: m.Bytes, OffsetLag: int64(m.Lag), IsFuture: true,
+			})
+		}
+	}
 }

@@ -90,13 +90,13 @@ func (s *story) settleGrowth(request kmsg.Request, response kmsg.Response) {
 }
 
 // steady replaces, in an answer, what is another on every disk and at every moment: by one where it is there at all.
-func steady(response kmsg.Response) {
+func (s *story) steady(response kmsg.Response) {
 	sign := func(n *int64) { *n = min(max(*n, -1), 1) }
 	switch r := response.(type) {
 	case *kmsg.DescribeLogDirsResponse:
 		for i := range r.Dirs {
 			d := &r.Dirs[i]
-			d.Dir = "the dir"
+			d.Dir = s.nameDir(d.Dir)
 			sign(&d.TotalBytes)
 			sign(&d.UsableBytes)
 		}

@@ -72,6 +72,7 @@ type story struct {
 	coordinated  bool // whether coordinators of groups are there, and no groups of earlier stories
 	isExact      bool // whether null and empty fields are told too
 	isOrdered    bool // whether lists are told in the order of the answer
+	dirs         []string
 
 	// What stories of transactions have besides.
 	nonce        string           // in transactional ids
@@ -443,7 +444,7 @@ func (s *story) tell(response kmsg.Response, shown []string) string {
 			}
 		}
 	}
-	steady(response)
+	s.steady(response)
 	sortQuotas(response)
 	if c, is := response.(*kmsg.CreateTopicsResponse); is {
 		for _, topic := range c.Topics {

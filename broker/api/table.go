@@ -45,6 +45,7 @@ var table = []Handler{
 	{Key: 28, Ask: txnOffsetCommit, Blocks: txnOffsetCommitBlocks},
 	{Key: 32, Answer: describeConfigs, Blocks: describeConfigsBlocks},
 	{Key: 33, Answer: alterConfigs, Blocks: always},
+	{Key: 34, Answer: alterReplicaLogDirs, Blocks: always},
 	{Key: 35, Answer: describeLogDirs, Blocks: always},
 	{Key: 37, Answer: createPartitions, Blocks: always},
 	{Key: 42, Ask: deleteGroups, Blocks: deleteGroupsBlocks},

@@ -70,7 +70,7 @@ var laterKeys = []string{
 	"remote.log.metadata.manager.listener.name", "remote.log.reader.max.pending.tasks",
 	"remote.log.reader.threads", "remote.log.storage.manager.class.name",
 	"remote.log.storage.manager.class.path", "remote.log.storage.manager.impl.prefix",
-	"remote.log.storage.system.enable", "replica.alter.log.dirs.io.max.bytes.per.second",
+	"remote.log.storage.system.enable",
 	"replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes",
 	"replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms", "replica.lag.time.max.ms",
 	"replica.selector.class", "replica.socket.receive.buffer.bytes", "replica.socket.timeout.ms",

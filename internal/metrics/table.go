@@ -66,6 +66,11 @@ const (
 	LogDirOffline   Name = "spate_log_dir_offline"
 	LogDirBytes     Name = "spate_log_dir_bytes"
 	LogDirFreeBytes Name = "spate_log_dir_free_bytes"
+	Moves           Name = "spate_log_dir_moves"
+	MovesLag        Name = "spate_log_dir_moves_lag_offsets"
+	MovesDone       Name = "spate_log_dir_moves_done_total"
+	MovesFailed     Name = "spate_log_dir_moves_failed_total"
+	MovedBytes      Name = "spate_log_dir_moved_bytes_total"
 	PartitionBytes  Name = "spate_partition_bytes"
 	PartitionStart  Name = "spate_partition_log_start_offset"
 	PartitionEnd    Name = "spate_partition_log_end_offset"
@@ -145,6 +150,11 @@ var Table = []Desc{
 	{LogDirOffline, Level, "", []string{"dir"}, "1 when a disk error took the log directory offline."},
 	{LogDirBytes, Level, "bytes", []string{"dir"}, "Bytes of the logs in the directory."},
 	{LogDirFreeBytes, Level, "bytes", []string{"dir"}, "Room left on the file system of the directory."},
+	{Moves, Level, "partitions", nil, "Partitions that are being moved to another log directory."},
+	{MovesLag, Level, "offsets", nil, "Offsets that all these moves have still to copy."},
+	{MovesDone, Count, "moves", nil, "Moves to another log directory that came to their end."},
+	{MovesFailed, Count, "moves", nil, "Moves to another log directory that failed: the partition stays where it is."},
+	{MovedBytes, Count, "bytes", nil, "Bytes copied to another log directory."},
 	{PartitionBytes, Level, "bytes", []string{"topic", "partition"}, "Bytes of the partition's log."},
 	{PartitionStart, Level, "offset", []string{"topic", "partition"}, "Log start offset."},
 	{PartitionEnd, Level, "offset", []string{"topic", "partition"}, "Log end offset."},

@@ -30,6 +30,7 @@ const (
 	KeyTxnOffsetCommit             int16 = 28
 	KeyDescribeConfigs             int16 = 32
 	KeyAlterConfigs                int16 = 33
+	KeyAlterReplicaLogDirs         int16 = 34
 	KeyDescribeLogDirs             int16 = 35
 	KeyCreatePartitions            int16 = 37
 	KeyDeleteGroups                int16 = 42
@@ -98,6 +99,7 @@ var Served = [...]API{
 	{KeyTxnOffsetCommit, "TxnOffsetCommit", 0, 5, 0, 3, txnOffsetCommitShape},
 	{KeyDescribeConfigs, "DescribeConfigs", 1, 4, 1, 4, describeConfigsShape},
 	{KeyAlterConfigs, "AlterConfigs", 0, 2, 0, 2, alterConfigsShape},
+	{KeyAlterReplicaLogDirs, "AlterReplicaLogDirs", 1, 2, 1, 2, alterReplicaLogDirsShape},
 	{KeyDescribeLogDirs, "DescribeLogDirs", 1, 5, 1, 2, describeLogDirsShape},
 	{KeyCreatePartitions, "CreatePartitions", 0, 3, 0, 2, createPartitionsShape},
 	{KeyDeleteGroups, "DeleteGroups", 0, 2, 0, 2, deleteGroupsShape},

@@ -33,6 +33,13 @@ var alterConfigsShape = shape{
 	{name: "ValidateOnly", kind: int8Kind},
 }
 
+var alterReplicaLogDirsShape = shape{
+	{name: "Dirs", kind: arrayKind, elements: shape{
+		{name: "Path", kind: stringKind},
+		{name: "Topics", kind: arrayKind, elements: namedPartitions("Name", "Partitions")},
+	}},
+}
+
 var describeLogDirsShape = shape{
 	{name: "Topics", kind: arrayKind, nullable: always, elements: namedPartitions("Topic", "Partitions")},
 }

@@ -18,6 +18,9 @@ func (d *driver) fillAdmin(request kmsg.Request) {
 				Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: &value}},
 			})
 		}
+	case *kmsg.AlterReplicaLogDirsRequest:
+		moved := []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: topic, Partitions: []int32{0, 9}}}
+		r.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/no/such/dir", Topics: moved}}
 	case *kmsg.DescribeLogDirsRequest:
 		r.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: topic, Partitions: []int32{0, 1, 9}}}
 	case *kmsg.CreatePartitionsRequest:
