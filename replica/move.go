@@ -498,9 +498,9 @@ func (m *mover) finish(x *move) bool {
 		if _, err := c.Copy(); err != nil {
 			return err
 		}
+		bytes = c.Bytes() // but for what comes in this moment
 		err := c.Finish(x.replica.relocate)
 		if err == nil {
-			bytes = c.Bytes()
 			x.copy = nil
 		}
 		return err
