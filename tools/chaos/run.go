@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"strings"
 	"time"
 
 	"spate/internal/proc"
@@ -17,7 +18,7 @@ type Fault func(b *proc.Broker) error
 
 // Plan is one run: rounds of load, fault and restart, then the check.
 type Plan struct {
-	DataDir string
+	DataDir string // log.dirs
 	Rounds  int
 	Seed    uint64
 	Fault   Fault
@@ -120,13 +121,14 @@ func (l *Load) await(want int, b *proc.Broker) error {
 	return nil
 }
 
-// verifyFiles runs "spate verify" over the data directory of a stopped broker.
+// verifyFiles runs "spate verify" over the log directories of a stopped broker, separated by commas.
 func verifyFiles(dir string) error {
 	binary, err := proc.Binary()
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command(binary, "verify", dir).CombinedOutput(); err != nil {
+	args := append([]string{"verify"}, strings.Split(dir, ",")...)
+	if out, err := exec.Command(binary, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("spate verify %s: %w\n%s", dir, err, out)
 	}
 	return nil
