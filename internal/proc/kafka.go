@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -167,11 +168,12 @@ type Kafka struct {
 // needs.
 func FreePortPair() (int, error) {
 	for {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
+		// Below the ports that the kernel gives away by itself, which others take while Kafka starts.
+		port := 15000 + 2*rand.IntN(8000)
+		first, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return 0, err
+			continue
 		}
-		port := first.Addr().(*net.TCPAddr).Port
 		second, taken := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
 		if taken == nil {
 			taken = second.Close()
