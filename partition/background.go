@@ -266,22 +266,31 @@ func (d *LogDir) removeDoomed(now time.Time) (next time.Time) {
 	})
 	d.mu.Unlock()
 	for _, x := range due {
-		for _, s := range x.segments {
-			if err := s.Remove(); err != nil {
-				d.fail(err)
-				return next
-			}
-			d.stats.SegmentsDeleted.Add(1)
-		}
-		if x.folder == "" {
-			continue
-		}
-		if err := d.env.FS.RemoveAll(x.folder); err != nil {
+		err := d.remove(&x)
+		if vfs.Exhausted(err) { // removing a folder takes descriptors
+			x.due = now.Add(retryDelay)
+			d.doom(x)
+			next = earlier(next, x.due)
+		} else if err != nil {
 			d.fail(err)
 			return next
 		}
 	}
 	return next
+}
+
+// remove removes what was doomed. Where that fails, x is what is left of it.
+func (d *LogDir) remove(x *doomed) error {
+	for ; len(x.segments) > 0; x.segments = x.segments[1:] {
+		if err := x.segments[0].Remove(); err != nil {
+			return err
+		}
+		d.stats.SegmentsDeleted.Add(1)
+	}
+	if x.folder == "" {
+		return nil
+	}
+	return d.env.FS.RemoveAll(x.folder)
 }
 
 // runBackground is the background goroutine.

@@ -34,6 +34,8 @@ type Move struct {
 	future *Log   // the copy; nobody else knows it
 	cuts   int64  // of source, when the copy began
 	buffer []byte // what is copied at a time: a fault in the source's mapping must not come in the middle of an append
+	// reached says that the last Copy went as far as the log did when it began.
+	reached bool
 }
 
 // errBegunAnew is why a copy has to begin again: the source was truncated, or retention has overtaken the copy.
@@ -166,6 +168,10 @@ func (m *Move) Copy() (int, error) {
 	return n, err
 }
 
+// NearEnd tells whether the last Copy went as far as the log did when it began, so that what is left is what came
+// meanwhile. That its piece was small tells less: it may have been the end of a segment which others follow.
+func (m *Move) NearEnd() bool { return m.reached }
+
 // unreadError is an error of the source, whose lock decides what it means.
 type unreadError struct{ cause error }
 
@@ -181,7 +187,7 @@ func (m *Move) copyPiece() (int, error) {
 			return 0, errBegunAnew // retention took what comes next
 		}
 		end := s.logEnd.load()
-		if from >= end {
+		if m.reached = from >= end; m.reached {
 			return 0, nil
 		}
 		limit := int(min(copyBytes, f.config.Load().SegmentBytes))
@@ -193,8 +199,10 @@ func (m *Move) copyPiece() (int, error) {
 			return 0, &unreadError{err}
 		}
 		if found.Length == 0 {
+			m.reached = true
 			return 0, nil // the rest is a hole that compaction left
 		}
+		m.reached = found.NextOffset >= end
 		return m.copyRange(&found)
 	}
 }
@@ -243,7 +251,7 @@ func (m *Move) Flush() error { return m.future.Flush() }
 // Abort ends the move. The log stays where it is, and what was copied is removed.
 func (m *Move) Abort() {
 	m.target.discard(m.future)
-	m.source.moving.Store(false)
+	m.letGo()
 }
 
 // Discard removes what Suspend left.
@@ -252,6 +260,12 @@ func (m *Move) Discard() { m.target.discardFolder(m.future.tp, m.future.folder) 
 // Suspend ends the move and leaves the copy, which the next process finds (LogDir.Futures).
 func (m *Move) Suspend() {
 	m.future.end(errClosed)
+	m.letGo()
+}
+
+// letGo ends what the move meant for its source.
+func (m *Move) letGo() {
+	m.source.swapping.Store(false) // PrepareFinish may not have been followed by Finish
 	m.source.moving.Store(false)
 }
 

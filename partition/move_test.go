@@ -332,6 +332,44 @@ func TestMoveToAFullDisk(t *testing.T) {
 	}
 }
 
+// Goal: a move does not take the end of a segment for the end of the log: what follows would be copied while appends
+// wait. Method: a log of many segments, each of which is one small piece.
+func TestMoveTellsWhenItIsNearTheEnd(t *testing.T) {
+	w := newWorld()
+	dirs, l := w.openDirs(t, moveConfig())
+	w.fill(t, l)
+	m, err := l.MoveTo(dirs[1])
+	must(err)
+	defer m.Abort()
+	pieces := 0
+	for near := false; !near; pieces++ {
+		n, err := m.Copy()
+		must(err)
+		if near = m.NearEnd(); near != (m.Lag() == 0) {
+			t.Fatalf("after a piece of %d bytes, %d offsets behind: near the end is %v", n, m.Lag(), near)
+		}
+	}
+	if pieces < 5 {
+		t.Errorf("%d pieces", pieces)
+	}
+}
+
+// What PrepareFinish asked for ends with the move.
+func TestMoveThatIsNotFinishedLetsGo(t *testing.T) {
+	w := newWorld()
+	dirs, l := w.openDirs(t, moveConfig())
+	m, err := l.MoveTo(dirs[1])
+	must(err)
+	m.PrepareFinish()
+	if !l.Slow() {
+		t.Error("appends stay on the loops")
+	}
+	m.Abort()
+	if l.Slow() {
+		t.Error("appends stay off the loops")
+	}
+}
+
 // Retention that overtakes the copy has it begin again.
 func TestRetentionOvertakesAMove(t *testing.T) {
 	w := newWorld()

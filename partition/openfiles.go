@@ -158,13 +158,22 @@ func (r *loader) restAll() error {
 		return nil
 	}
 	for _, s := range r.segments {
-		closing, err := s.Rest()
-		if err == nil && closing != nil {
-			err = closing()
-		}
-		if err != nil {
+		if err := r.rest(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rest closes the file of one segment, unless something in it is not on the disk yet, or the disk has no room for what
+// that would write.
+func (r *loader) rest(s *segment.Segment) error {
+	closing, err := s.Rest()
+	if err == nil && closing != nil {
+		err = closing()
+	}
+	if vfs.Exhausted(err) {
+		return nil
+	}
+	return err
 }

@@ -257,6 +257,42 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 }
 
+// TestRemovalOutOfDescriptors: removing a folder opens it; where there is no descriptor for that it waits.
+func TestRemovalOutOfDescriptors(t *testing.T) {
+	w := newWorld()
+	var out atomic.Bool
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		if out.Load() && op.Kind == vfs.OpRemove && strings.HasSuffix(op.Name, deleteSuffix) {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	l := w.openLog(t, smallConfig())
+	d := l.Dir()
+	if err := l.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	for _, lacking := range []bool{true, true, false} {
+		out.Store(lacking)
+		w.clock.Advance(time.Hour)
+		d.Poll(w.clock.Now())
+		if d.Failed() != nil {
+			t.Fatal(d.Failed())
+		}
+		entries, err := w.disk.ReadDir(testDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := false
+		for _, e := range entries {
+			there = there || strings.HasSuffix(e.Name(), deleteSuffix)
+		}
+		if there != lacking {
+			t.Errorf("without descriptors: %v, the folder is there: %v", lacking, there)
+		}
+	}
+}
+
 // TestReadOfADeletedLog: a log whose files are closed is deleted; who still has it is told so, and nobody takes the
 // missing file for a corrupt one.
 func TestReadOfADeletedLog(t *testing.T) {

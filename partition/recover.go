@@ -151,6 +151,9 @@ func (r *loader) openSegments() error {
 			return err
 		}
 		r.segments = append(r.segments, s)
+		if err := r.rest(s); err != nil { // at once: a log may have more segments than files may be open
+			return err
+		}
 	}
 	end := r.logStart
 	if n := len(r.segments); n > 0 {
@@ -273,6 +276,9 @@ func (r *loader) readEpochs() error {
 			r.epochs, _ = r.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
 			return nil
 		})
+		if err == nil {
+			err = r.rest(s)
+		}
 		if err != nil {
 			return err
 		}

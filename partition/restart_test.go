@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -117,6 +118,51 @@ func TestPowerCutAfterManyRestarted(t *testing.T) {
 	for _, l := range loaded {
 		if l.LogEndOffset() != 5 {
 			t.Errorf("%s ends at %d", l.tp, l.LogEndOffset())
+		}
+	}
+}
+
+// TestRestartWithFewFiles: logs of many segments are loaded after a crash, and after a clean stop, where far fewer
+// files may be open than there are segments.
+func TestRestartWithFewFiles(t *testing.T) {
+	const logs, segments = 20, 10
+	w := newWorld()
+	w.options.SettleTogether = logs
+	c := smallConfig()
+	c.SegmentBytes = 1000
+	keep := func(kafka.TopicPartition, kafka.UUID) (Config, Fate) { return c, Keep }
+	d := w.openDir(t)
+	for _, o := range d.OpenLogs(newLogs(logs, c)) {
+		for range segments {
+			w.mustClient(t, o.Log, batchSpec{count: 1, value: make([]byte, 600)})
+		}
+		if n := o.Log.Segments(); n != segments {
+			t.Fatalf("%d segments", n)
+		}
+		if err := errors.Join(o.Log.Flush(), o.Log.saveSideFiles()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(d.checkpointAll(), d.lock.Close()); err != nil { // a crash
+		t.Fatal(err)
+	}
+	w.options.Files = NewOpenFiles(logs + 5) // each active segment waits for the flush that serves all
+	for range 2 {
+		d = w.openDir(t)
+		loaded, failures, err := d.LoadLogs(keep)
+		if err != nil || len(failures) > 0 || len(loaded) != logs {
+			t.Fatal(len(loaded), failures, err)
+		}
+		for _, l := range loaded {
+			if l.LogEndOffset() != segments || l.FlushedOffset() != segments {
+				t.Errorf("%s ends at %d, flushed up to %d", l.tp, l.LogEndOffset(), l.FlushedOffset())
+			}
+		}
+		if n := w.options.Files.Count(); n != 0 {
+			t.Errorf("%d files are open", n)
+		}
+		if err := d.Close(1); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -370,7 +370,7 @@ func (m *mover) next(l *lane) *move {
 
 const (
 	turnPieces = 16      // pieces that a move copies before the next has its turn
-	nearlyDone = 1 << 16 // bytes of a last piece: what is so little is copied while appends wait
+	nearlyDone = 1 << 16 // bytes of the last piece: where it was so little, the next is copied while appends wait
 )
 
 // turn copies a part of x, and finishes the move when there is next to nothing left. It reports whether x is to have
@@ -380,11 +380,11 @@ func (m *mover) turn(x *move) bool {
 		if x.cancelled.Load() || m.ctx.Err() != nil {
 			return false
 		}
-		n, err := x.copyPiece()
+		n, near, err := x.copyPiece()
 		switch {
 		case err != nil:
 			return m.failed(x, err)
-		case n <= nearlyDone:
+		case near && n <= nearlyDone:
 			return m.finish(x)
 		}
 		m.stats.CopiedBytes.Add(int64(n))
@@ -405,12 +405,13 @@ func (x *move) with(do func(c *partition.Move) error) error {
 	return do(x.copy)
 }
 
-func (x *move) copyPiece() (n int, err error) {
+func (x *move) copyPiece() (n int, near bool, err error) {
 	err = x.with(func(c *partition.Move) error {
 		n, err = c.Copy()
+		near = c.NearEnd()
 		return err
 	})
-	return n, err
+	return n, near, err
 }
 
 // pace waits until n more bytes are within the limit.
@@ -478,13 +479,18 @@ func (x *move) restart() error {
 }
 
 // finish puts the copy in the place of the log. First the controller hears where the replica is going to be: a start
-// that does not find the directory must not make a new log in the old one.
+// that does not find the directory must not make a new log in the old one. That takes a while, in which the log goes
+// on, so that the copy has to catch up once more. It reports whether x is to have another turn.
 func (m *mover) finish(x *move) bool {
 	if err := x.with((*partition.Move).Flush); err != nil {
 		return m.failed(x, err)
 	}
-	if err := m.announce(x); err != nil {
+	told, err := m.announce(x)
+	if err != nil {
 		return m.failed(x, err)
+	}
+	if told {
+		return true
 	}
 	s := m.set
 	s.changing.Lock()
@@ -493,7 +499,7 @@ func (m *mover) finish(x *move) bool {
 		return false
 	}
 	var bytes int64
-	err := x.with(func(c *partition.Move) error {
+	err = x.with(func(c *partition.Move) error {
 		c.PrepareFinish()
 		if _, err := c.Copy(); err != nil {
 			return err
@@ -523,18 +529,18 @@ func (m *mover) finish(x *move) bool {
 	return false
 }
 
-// announce tells the controller where the replica is going to be, unless it knows.
-func (m *mover) announce(x *move) error {
+// announce tells the controller where the replica is going to be, unless it knows: then told is false.
+func (m *mover) announce(x *move) (told bool, err error) {
 	s := m.set
 	s.changing.Lock()
 	if x.assigned || x.cancelled.Load() {
 		s.changing.Unlock()
-		return nil
+		return false, nil
 	}
 	x.assigned, x.assigning = true, true
 	s.changing.Unlock()
 	a := DirAssignment{x.topic, x.replica.tp.Partition, x.target.ID()}
-	err := m.options.Assign(m.ctx, []DirAssignment{a})
+	err = m.options.Assign(m.ctx, []DirAssignment{a})
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	x.assigning = false
@@ -542,7 +548,7 @@ func (m *mover) announce(x *move) error {
 		m.takeBack(x)
 	}
 	if err != nil {
-		return fmt.Errorf("the controller does not take the new directory: %w", err)
+		return true, fmt.Errorf("the controller does not take the new directory: %w", err)
 	}
-	return nil
+	return true, nil
 }
