@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spate/broker/api"
@@ -23,6 +24,7 @@ const transactionVersionMax = 2
 // __transaction_state that it leads, and carries out what they ask for.
 type transactions struct {
 	leading
+	lives atomic.Uint64 // machines that were made
 
 	mu      sync.Mutex
 	running map[string]*markerErrand // by transactional id
@@ -55,6 +57,7 @@ func (t *transactions) newMachine(kafka.PartitionIndex) runtime.Machine {
 		TimeoutMaxMs: c.TimeoutMaxMs, AbortInterval: c.AbortInterval,
 		Expiration: c.Expiration, ExpiryInterval: c.ExpiryCheck,
 		Version: t.broker.metadata.Image().Feature(transactionVersion),
+		Life:    t.lives.Add(1),
 	})
 }
 
@@ -79,8 +82,9 @@ type markerErrand struct {
 }
 
 // write begins with an errand, or lets it wait for the one before of the same transactional id: a shard that was
-// loaded anew asks for what its predecessor has asked for too, and a marker that is written when the shard believes
-// that all are would end a transaction that has begun since.
+// loaded anew asks for what its predecessor has asked for too. It believes only the answer to what it asked last, which
+// comes when all that was asked before has been done: a marker that is written after that would end a transaction that
+// has begun since. Of errands that wait the last suffices.
 func (t *transactions) write(e *markerErrand) {
 	t.mu.Lock()
 	before := t.running[e.task.ID]

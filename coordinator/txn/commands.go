@@ -120,6 +120,14 @@ type WriteMarkers struct {
 	// Decided is when the end was decided. No two ends of an id have the same: an epoch may see many transactions,
 	// and an answer may come late.
 	Decided kafka.Timestamp
+	// Ask tells the task from all others. Only the answer to the last one that was asked for an end counts: once the
+	// end is written another transaction may begin, and a marker that is still on its way would end that one.
+	Ask Ask
+}
+
+// Ask is the number of a task, and whose it is.
+type Ask struct {
+	Life, Number uint64
 }
 
 // AllocateProducerID is the task of getting a producer id that was never used. It is answered by the Expire with Fresh

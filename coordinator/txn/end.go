@@ -133,17 +133,23 @@ func (s *Shard) fence(out *coordinator.Outcome, now time.Time, t *transaction, f
 func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Transaction) {
 	out.Write(prepared)
 	if partitions := prepared.Partitions(); len(partitions) > 0 {
-		out.Ask(markersOf(prepared, partitions))
+		s.askMarkers(out, s.ids[prepared.ID], prepared, partitions)
 		return
 	}
 	out.Write(s.complete(prepared, now))
 }
 
-func markersOf(t *record.Transaction, partitions []kafka.TopicPartition) WriteMarkers {
-	return WriteMarkers{
-		ID: t.ID, ProducerID: t.ProducerID, Epoch: t.Epoch, Commit: t.State == record.PrepareCommit,
-		ClientVersion: t.ClientVersion, Partitions: partitions, Decided: t.LastUpdate,
-	}
+// askMarkers has markers written for the id of t. Whoever was asked before answers in vain from now on.
+func (s *Shard) askMarkers(
+	out *coordinator.Outcome, t *transaction, prepared *record.Transaction, partitions []kafka.TopicPartition,
+) {
+	s.asks++
+	t.asked = Ask{Life: s.options.Life, Number: s.asks}
+	out.Ask(WriteMarkers{
+		ID: prepared.ID, ProducerID: prepared.ProducerID, Epoch: prepared.Epoch,
+		Commit: prepared.State == record.PrepareCommit, ClientVersion: prepared.ClientVersion,
+		Partitions: partitions, Decided: prepared.LastUpdate, Ask: t.asked,
+	})
 }
 
 // complete makes the record of a transaction all of whose markers are written.
@@ -162,7 +168,7 @@ func (s *Shard) proceed(out *coordinator.Outcome, now time.Time, t *transaction)
 		out.Write(s.complete(t.Transaction, now))
 		return
 	}
-	out.Ask(markersOf(t.Transaction, slices.Clone(t.unmarked)))
+	s.askMarkers(out, t, t.Transaction, slices.Clone(t.unmarked))
 }
 
 const (
@@ -174,10 +180,11 @@ const (
 	retryFenced = time.Minute
 )
 
-// marked takes the answer about markers. One that is about an end that has passed is late.
+// marked takes the answer about markers. One that is about an end that has passed is late, and so is one to a task that
+// was asked again since: the markers of that one are still to come.
 func (s *Shard) marked(out *coordinator.Outcome, now time.Time, t *transaction, cmd *Markers) {
 	asked := &cmd.Asked
-	if t == nil || t.State != outcomeOf(asked.Commit) || t.LastUpdate != asked.Decided ||
+	if t == nil || t.asked != asked.Ask || t.State != outcomeOf(asked.Commit) || t.LastUpdate != asked.Decided ||
 		t.ProducerID != asked.ProducerID || t.Epoch != asked.Epoch {
 		return
 	}

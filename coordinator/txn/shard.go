@@ -26,6 +26,8 @@ type Options struct {
 	Expiration, ExpiryInterval time.Duration
 	// Version is transaction.version as it is now. A command Version follows when it changes.
 	Version int16
+	// Life tells this shard from those that had the partition before, whose tasks may be under way.
+	Life uint64
 }
 
 // Shard is the coordinator of one partition's transactional ids; it is a machine of coordinator/runtime.
@@ -39,12 +41,14 @@ type Shard struct {
 	// each transaction that begins sets it again, to the same time.
 	sweepAt  time.Time
 	expiring []string // what the expiry under way has still to look at
+	asks     uint64   // tasks to write markers
 }
 
 // transaction is a transactional id: its last record, which nobody changes, and what is not in the log.
 type transaction struct {
 	*record.Transaction
 	unmarked []kafka.TopicPartition // in a prepared state: those whose markers are not known to be committed
+	asked    Ask                    // the last task to write them
 }
 
 // NewShard makes a shard without transactional ids, ready for the records of its partition.

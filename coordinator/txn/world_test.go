@@ -64,6 +64,7 @@ func newWorld(o Options) *world {
 func (w *world) load() {
 	w.log = w.log[:w.durable]
 	w.parked, w.tasks, w.timers = nil, nil, map[coordinator.TimerKey]time.Time{}
+	w.options.Life++
 	w.shard = NewShard(w.options)
 	for i, p := range w.log {
 		w.shard.Apply(p.decode(w.shard), coordinator.Place{Offset: kafka.Offset(i)})
