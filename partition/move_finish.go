@@ -185,6 +185,8 @@ func (m *Move) handOverLocked(next *Log) {
 	s := m.source
 	next.append.Lock()
 	next.producers = s.producers
+	// Who has advanced the source's high watermark may wait for its append lock to do this, and finds nothing then.
+	next.producers.highWatermarkAt(next.highWatermark.load())
 	next.firstUnstable.store(next.producers.firstUnstable())
 	next.rolled, next.jitter = s.rolled, s.jitter
 	next.append.Unlock()

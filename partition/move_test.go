@@ -251,6 +251,25 @@ func TestMoveTakesProducersWithoutBatchesAlong(t *testing.T) {
 	}
 }
 
+// The last stable offset follows the high watermark although a move comes between the two steps of its advance, and the
+// high watermark does not move again.
+func TestMoveBetweenHighWatermarkAndLastStableOffset(t *testing.T) {
+	w := newWorld()
+	dirs, l := w.openDirs(t, moveConfig())
+	w.mustCoordinator(t, l, batchSpec{pid: 8, transactional: true, ts: w.now()},
+		batchSpec{pid: 8, sequence: kafka.NoSequence, marker: &marker{commit: true}, ts: w.now()})
+	must(l.Flush())
+	end := l.LogEndOffset()
+	next := mustMove(t, l, dirs[1], func() {
+		l.highWatermark.store(end) // as AdvanceHighWatermark does before it waits for the append lock
+	})
+	l.settleTransactions() // which it has now, too late
+	next.AdvanceHighWatermark(end)
+	if mark, stable := next.HighWatermark(), next.LastStableOffset(); mark != end || stable != end {
+		t.Errorf("the high watermark is %d and the last stable offset %d, of %d", mark, stable, end)
+	}
+}
+
 // A move that ends early leaves the log as it was, and nothing of itself.
 func TestMoveAborted(t *testing.T) {
 	for name, abort := range map[string]func(*Log, *Move) error{
