@@ -10,6 +10,17 @@ import (
 // WriteTxnMarkers: ends transactions in partitions, for a coordinator on another broker, or for an administrator who
 // aborts one that no coordinator knows of.
 
+func writeTxnMarkersBlocks(_ *Context, r kmsg.Request) bool {
+	n := 0
+	for _, m := range r.(*kmsg.WriteTxnMarkersRequest).Markers {
+		n++
+		for i := range m.Topics {
+			n += 1 + len(m.Topics[i].Partitions)
+		}
+	}
+	return n > inlineMax
+}
+
 func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.WriteTxnMarkersRequest)
 	markers := request.Markers
@@ -43,10 +54,19 @@ func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 // tellMarkers makes the answer: errs by marker and partition, or one error for all.
 func (a *Asked) tellMarkers(request *kmsg.WriteTxnMarkersRequest, errs [][]error, all error) kmsg.Response {
 	response := request.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
+	places := make(map[int64]int, len(request.Markers)) // of a producer in the response: one, however many markers
 	for i := range request.Markers {
-		if len(markedPartitions(&request.Markers[i])) > 0 {
-			a.tellMarker(response, &request.Markers[i], errs[i], all)
+		m := &request.Markers[i]
+		if !hasPartitions(m) {
+			continue
 		}
+		at, known := places[m.ProducerID]
+		if !known {
+			at = len(response.Markers)
+			places[m.ProducerID] = at
+			response.Markers = append(response.Markers, kmsg.WriteTxnMarkersResponseMarker{ProducerID: m.ProducerID})
+		}
+		a.tellMarker(&response.Markers[at], m, errs[i], all)
 	}
 	return response
 }
@@ -62,10 +82,19 @@ func markedPartitions(m *kmsg.WriteTxnMarkersRequestMarker) []kafka.TopicPartiti
 	return list
 }
 
+func hasPartitions(m *kmsg.WriteTxnMarkersRequestMarker) bool {
+	for i := range m.Topics {
+		if len(m.Topics[i].Partitions) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // tellMarker adds what became of a marker: errs by partition, or one error for all.
-func (a *Asked) tellMarker(response *kmsg.WriteTxnMarkersResponse, m *kmsg.WriteTxnMarkersRequestMarker, errs []error,
-	all error) {
-	told := producerMarkers(response, m.ProducerID)
+func (a *Asked) tellMarker(
+	told *kmsg.WriteTxnMarkersResponseMarker, m *kmsg.WriteTxnMarkersRequestMarker, errs []error, all error,
+) {
 	next := 0
 	for i := range m.Topics {
 		topic := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: m.Topics[i].Topic}
@@ -81,15 +110,4 @@ func (a *Asked) tellMarker(response *kmsg.WriteTxnMarkersResponse, m *kmsg.Write
 		}
 		told.Topics = append(told.Topics, topic)
 	}
-}
-
-// producerMarkers is the place for a producer in the response: there is one for each, however many markers it has.
-func producerMarkers(response *kmsg.WriteTxnMarkersResponse, id int64) *kmsg.WriteTxnMarkersResponseMarker {
-	for i := range response.Markers {
-		if response.Markers[i].ProducerID == id {
-			return &response.Markers[i]
-		}
-	}
-	response.Markers = append(response.Markers, kmsg.WriteTxnMarkersResponseMarker{ProducerID: id})
-	return &response.Markers[len(response.Markers)-1]
 }

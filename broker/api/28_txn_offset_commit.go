@@ -42,6 +42,7 @@ func txnOffsetCommit(c *Context, a *Asked, r kmsg.Request) {
 		transaction: coordinator.Transaction{
 			ProducerID: kafka.ProducerID(request.ProducerID), ProducerEpoch: kafka.ProducerEpoch(request.ProducerEpoch),
 		},
+		places: map[string]int{},
 	}
 	a.draft = q.draft(c.Node.Image(), request)
 	a.tell = q.tell
@@ -65,6 +66,7 @@ type txnCommit struct {
 	group       string
 	commit      offsets.Commit
 	transaction coordinator.Transaction
+	places      map[string]int // of a topic in the answer
 }
 
 // draft answers for the partitions that do not exist, and makes the commit of the others.
@@ -80,7 +82,7 @@ func (q *txnCommit) draft(img *image.Image, request *kmsg.TxnOffsetCommitRequest
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			if !has(found, p.Partition) {
-				addTxnCommitted(response, t.Topic, p.Partition, q.asked.code(kafka.UnknownTopicOrPartition))
+				q.add(response, t.Topic, p.Partition, q.asked.code(kafka.UnknownTopicOrPartition))
 				continue
 			}
 			one := offsets.CommitPartition{
@@ -99,20 +101,15 @@ func (q *txnCommit) draft(img *image.Image, request *kmsg.TxnOffsetCommitRequest
 	return response
 }
 
-// addTxnCommitted adds a partition to the answer, to its topic if that is there.
-func addTxnCommitted(response *kmsg.TxnOffsetCommitResponse, topic string, partition int32, code int16) {
-	last := len(response.Topics) - 1
-	for i := range response.Topics {
-		if response.Topics[i].Topic == topic {
-			last = i
-			break
-		}
-	}
-	if last < 0 || response.Topics[last].Topic != topic {
+// add adds a partition to the answer, to its topic if that is there.
+func (q *txnCommit) add(response *kmsg.TxnOffsetCommitResponse, topic string, partition int32, code int16) {
+	at, known := q.places[topic]
+	if !known {
+		at = len(response.Topics)
+		q.places[topic] = at
 		response.Topics = append(response.Topics, kmsg.TxnOffsetCommitResponseTopic{Topic: topic})
-		last = len(response.Topics) - 1
 	}
-	told := &response.Topics[last]
+	told := &response.Topics[at]
 	told.Partitions = append(told.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{
 		Partition: partition, ErrorCode: code,
 	})
@@ -193,7 +190,7 @@ func (q *txnCommit) tell(a *Asked, body any, err error) kmsg.Response {
 			if why == nil {
 				why = reply.Topics[i].Partitions[j].Err
 			}
-			addTxnCommitted(response, t.Topic, int32(t.Partitions[j].Partition), q.code(why))
+			q.add(response, t.Topic, int32(t.Partitions[j].Partition), q.code(why))
 		}
 	}
 	return response

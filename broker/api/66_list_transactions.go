@@ -2,6 +2,7 @@ package api
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -66,6 +67,7 @@ func listOf(request *kmsg.ListTransactionsRequest) (list txn.List, err error) {
 	for _, id := range request.ProducerIDFilters {
 		list.ProducerIDs = append(list.ProducerIDs, kafka.ProducerID(id))
 	}
+	slices.Sort(list.ProducerIDs)
 	if request.Version >= listDuration {
 		list.DurationMs = request.DurationFilterMillis
 	}

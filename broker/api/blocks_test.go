@@ -34,6 +34,11 @@ func TestBlocks(t *testing.T) {
 		partitions := make([]kmsg.OffsetCommitRequestTopicPartition, n)
 		return &kmsg.OffsetCommitRequest{Topics: []kmsg.OffsetCommitRequestTopic{{Partitions: partitions}}}
 	}
+	markers := func(n int) kmsg.Request {
+		topic := kmsg.WriteTxnMarkersRequestMarkerTopic{Topic: "t", Partitions: make([]int32, n)}
+		marker := kmsg.WriteTxnMarkersRequestMarker{Topics: []kmsg.WriteTxnMarkersRequestMarkerTopic{topic}}
+		return &kmsg.WriteTxnMarkersRequest{Markers: []kmsg.WriteTxnMarkersRequestMarker{marker}}
+	}
 	take := func(n int) kmsg.Request {
 		partitions := make([]kmsg.OffsetDeleteRequestTopicPartition, n)
 		return &kmsg.OffsetDeleteRequest{Topics: []kmsg.OffsetDeleteRequestTopic{{Partitions: partitions}}}
@@ -100,6 +105,11 @@ func TestBlocks(t *testing.T) {
 		}, false},
 		{"many transactions", wire.KeyDescribeTransactions, &kmsg.DescribeTransactionsRequest{
 			TransactionalIDs: make([]string, many),
+		}, true},
+		{"a marker", wire.KeyWriteTxnMarkers, markers(1), false},
+		{"a marker in many partitions", wire.KeyWriteTxnMarkers, markers(many), true},
+		{"many markers", wire.KeyWriteTxnMarkers, &kmsg.WriteTxnMarkersRequest{
+			Markers: make([]kmsg.WriteTxnMarkersRequestMarker, many),
 		}, true},
 		{"a short filter", wire.KeyListTransactions, &kmsg.ListTransactionsRequest{
 			StateFilters: make([]string, 9),

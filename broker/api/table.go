@@ -41,7 +41,7 @@ var table = []Handler{
 	{Key: 24, Ask: addPartitionsToTxn, Blocks: addPartitionsToTxnBlocks},
 	{Key: 25, Ask: addOffsetsToTxn, Blocks: addOffsetsToTxnBlocks},
 	{Key: 26, Ask: endTxn},
-	{Key: 27, Ask: writeTxnMarkers},
+	{Key: 27, Ask: writeTxnMarkers, Blocks: writeTxnMarkersBlocks},
 	{Key: 28, Ask: txnOffsetCommit, Blocks: txnOffsetCommitBlocks},
 	{Key: 32, Answer: describeConfigs, Blocks: describeConfigsBlocks},
 	{Key: 33, Answer: alterConfigs, Blocks: always},

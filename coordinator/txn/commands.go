@@ -84,7 +84,7 @@ type Describe struct{}
 
 // List asks a shard for its transactional ids. Its reply is a ListReply.
 type List struct {
-	ProducerIDs []kafka.ProducerID // empty lets all pass
+	ProducerIDs []kafka.ProducerID // ascending; empty lets all pass
 	States      []record.State     // those that let pass, if AllStates is not set
 	AllStates   bool
 	DurationMs  int64             // negative lets all pass

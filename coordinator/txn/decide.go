@@ -187,13 +187,19 @@ func describe(t *transaction) (reply any, err error) {
 	return &shown, nil
 }
 
+// listed looks for an id in what a client sent, which may be long.
+func listed(ids []kafka.ProducerID, id kafka.ProducerID) bool {
+	_, found := slices.BinarySearch(ids, id)
+	return found
+}
+
 // list gives the ids that pass the filters, in order.
 func (s *Shard) list(now time.Time, cmd *List) ListReply {
 	var reply ListReply
 	for id, t := range s.ids {
 		switch {
 		case t.State == record.Dead:
-		case len(cmd.ProducerIDs) > 0 && !slices.Contains(cmd.ProducerIDs, t.ProducerID):
+		case len(cmd.ProducerIDs) > 0 && !listed(cmd.ProducerIDs, t.ProducerID):
 		case !cmd.AllStates && !slices.Contains(cmd.States, t.State):
 		case cmd.DurationMs >= 0 && now.UnixMilli()-int64(t.Start) <= cmd.DurationMs:
 		case cmd.Matches != nil && !cmd.Matches(id):
