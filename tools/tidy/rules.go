@@ -82,7 +82,7 @@ var edges = map[string][]string{
 	"github.com/prometheus/client_model":  {"internal/metrics"},
 	"github.com/magiconair/properties":    {"internal/config"},
 	"github.com/spf13/cobra":              {"cmd/spate"},
-	"github.com/HdrHistogram":             {"bench", "cmd/spate"},
+	"github.com/HdrHistogram":             {"bench", "bench/result", "cmd/spate"},
 }
 
 // worldly packages may touch clock, files, sockets and randomness directly; all others get them injected.
