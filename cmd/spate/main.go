@@ -83,7 +83,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(explainFlag)
 	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newTxn(), newQuota(),
-		newProduce(), newConsume(), newDump(), newVerify(), newAdopt(), newVersion())
+		newProduce(), newConsume(), newDump(), newVerify(), newAdopt(), newTune(), newVersion())
 	explainArguments(root)
 	return root
 }

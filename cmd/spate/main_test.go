@@ -188,6 +188,9 @@ func TestUsage(t *testing.T) {
 		{[]string{"consume", "x", "--format", "%v", "--print", "key"}, 2, "--format stands alone"},
 		{[]string{"dump"}, 2, "requires at least 1 arg"},
 		{[]string{"dump", "x", "--output", "xml"}, 2, `--output "xml": must be text or json`},
+		{[]string{"tune", "--pid", "-1"}, 2, "--pid -1: must be the number of a process"},
+		{[]string{"tune", "--pid", "x"}, 2, `--pid "x": must be a number`},
+		{[]string{"tune", "--output", "xml"}, 2, `--output "xml": must be text or json`},
 		{[]string{"verify", "x", "--output", "xml"}, 2, `--output "xml": must be text or json`},
 	} {
 		r := spate(t, "", c.args...)
