@@ -31,7 +31,7 @@ gcc: # the race detector needs a C compiler
 	  $$sudo apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 gcc libc6-dev; }
 .PHONY: gcc
 
-kill: build ## kill -9 under load, real broker, real clients, groups of consumers
+kill: build ## kill -9 under load, real broker, real clients, groups of consumers, transactions
 	cd tools && $(GO) test -count=1 -v ./chaos -seed $(SEED)
 
 proof: build ## what the design promises of its I/O, seen from outside (strace, metrics)

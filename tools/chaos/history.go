@@ -1,7 +1,8 @@
 // Package chaos runs the real broker under load, makes it fail for real (kill -9, power cuts on a loop device) and
 // checks what every client saw: nothing acknowledged is lost, no offset is read with two contents, no record of an
 // idempotent producer appears twice or out of order, no commit of a group is lost or moved back, no partition of a
-// group has two owners. It owns the processes and mounts that it makes.
+// group has two owners, no transaction is read in part or though it was aborted, and none stays open. It owns the
+// processes and mounts that it makes.
 package chaos
 
 import (

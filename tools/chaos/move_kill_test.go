@@ -33,7 +33,7 @@ func TestKillNineWhileMoving(t *testing.T) {
 	runPlan(t, Plan{DataDir: dirs[0] + "," + dirs[1], Rounds: *rounds, Seed: *seed, Out: os.Stdout,
 		Fault: func(b *proc.Broker) error {
 			round++
-			if err := moveAll(t.Context(), b.Bootstrap, dirs[round%2], seen); err != nil {
+			if err := moveAll(t.Context(), b.Bootstrap, topic, dirs[round%2], seen); err != nil {
 				return err
 			}
 			<-time.After(time.Duration(random.Int64N(int64(moveKillMax))))
@@ -47,8 +47,8 @@ func TestKillNineWhileMoving(t *testing.T) {
 	}
 }
 
-// moveAll begins to move every partition of the load to dir, and notes where one of them was.
-func moveAll(ctx context.Context, bootstrap, dir string, seen map[string]bool) error {
+// moveAll begins to move every partition of a load's topic to dir, and notes where one of them was.
+func moveAll(ctx context.Context, bootstrap, topic, dir string, seen map[string]bool) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
 	if err != nil {
 		return err

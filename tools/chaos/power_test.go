@@ -40,6 +40,14 @@ func TestPowerCutWhileCompacting(t *testing.T) {
 	compactThrough(t, filepath.Join(disk.Mount, "data"), disk.powerCut)
 }
 
+// Goal: what TestTransactionsKillNine wants, through power cuts: the decisions of the coordinators, the markers and the
+// offsets of groups are in different logs, of which each may have lost what was not flushed.
+func TestTransactionsPowerCut(t *testing.T) {
+	disk := newDisk(t)
+	runTxnPlan(t, TxnPlan{Plan: Plan{DataDir: filepath.Join(disk.Mount, "data"), Set: txnSettings(nil),
+		Fault: disk.powerCut}})
+}
+
 // powerCut is the fault: the power goes, the broker with it, and the disk comes back. The broker is stopped first, as
 // lack of power would: while a file system is being shut down, ext4 may let a fdatasync succeed whose data it no longer
 // writes, and a broker that goes on would let consumers have what is lost.

@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 )
 
@@ -17,6 +15,27 @@ const (
 	TxnAborted                     // nobody ever asked for a commit
 )
 
+// The kinds of violations, one for each promise that transactions make.
+const (
+	lostWrite     = "lost write"
+	abortedRead   = "aborted read"
+	torn          = "torn transaction"
+	duplicate     = "duplicate"
+	outOfOrder    = "out of order"
+	twoContents   = "offset with two contents"
+	wrongOffset   = "other offset than acknowledged"
+	foreign       = "record that nobody wrote"
+	stableBack    = "last stable offset went back"
+	stableStuck   = "last stable offset is stuck"
+	fencedWrote   = "fenced producer"
+	groupAborted  = "group offset of no committed transaction"
+	groupLost     = "group offset lost"
+	deletedBeyond = "deleted more than was asked for"
+)
+
+// noGroupOffset is what a group without a committed offset has.
+const noGroupOffset int64 = -1
+
 // Txn is one transaction of the load. Its producer owns it until it has ended.
 type Txn struct {
 	Producer int
@@ -24,6 +43,9 @@ type Txn struct {
 	Outcome  TxnOutcome
 	records  map[RecordID]int32 // what belongs to it, by partition
 	acked    map[RecordID]place // what the broker acknowledged
+	late     map[RecordID]bool  // what was written after another producer had taken over
+	offset   int64              // of its producer's group, in all of txnGroupPartitions, or noGroupOffset
+	fenced   bool
 }
 
 // String names the transaction.
@@ -31,20 +53,49 @@ func (t *Txn) String() string {
 	return fmt.Sprintf("transaction %d of producer %d", t.Number, t.Producer)
 }
 
+// groupPlace is an offset of the group of a producer, which stands for its partition of the load's topic.
+type groupPlace struct {
+	Producer  int
+	Partition int32
+}
+
+// txnGroupPartitions is in how many partitions, from 0 on, a transaction with offsets commits the same one.
+const txnGroupPartitions = 2
+
 // TxnHistory is what the clients of a run with transactions saw. All methods may be called from any goroutine.
 type TxnHistory struct {
-	mu     sync.Mutex
-	txns   []*Txn
-	byID   map[RecordID]*Txn
-	read   map[place]RecordID // by consumers of committed records while the run went on
-	stable map[int32]int64    // the last stable offset of each partition that was seen last
-	faults []string
-	ended  [3]int // by outcome
+	mu      sync.Mutex
+	txns    []*Txn
+	byID    map[RecordID]*Txn
+	read    map[place]RecordID     // by consumers of committed records while the run went on
+	dirty   map[place]RecordID     // by consumers of all records
+	stable  map[watched]int64      // the last stable offset that an observer was told last
+	offsets map[int]map[int64]*Txn // by producer and the offset of its group
+	groups  map[watchedGroup]int64 // the offset that an observer was told last
+	deleted map[int32]int64        // up to where records were asked to be deleted
+	faults  []string
+	ended   [3]int // by outcome
+	looks   int    // at offsets of groups
+}
+
+// watched is a partition in the eyes of one observer, whose answers come in order.
+type watched struct {
+	observer  string
+	partition int32
+}
+
+// watchedGroup is an offset of a group in the eyes of one observer.
+type watchedGroup struct {
+	observer string
+	groupPlace
 }
 
 // NewTxnHistory makes an empty history.
 func NewTxnHistory() *TxnHistory {
-	return &TxnHistory{byID: map[RecordID]*Txn{}, read: map[place]RecordID{}, stable: map[int32]int64{}}
+	return &TxnHistory{
+		byID: map[RecordID]*Txn{}, read: map[place]RecordID{}, dirty: map[place]RecordID{}, stable: map[watched]int64{},
+		offsets: map[int]map[int64]*Txn{}, groups: map[watchedGroup]int64{}, deleted: map[int32]int64{},
+	}
 }
 
 // Begin notes a transaction. Until it ends it counts as aborted: nothing of it may be read.
@@ -52,8 +103,8 @@ func (h *TxnHistory) Begin(producer int, number int64) *Txn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := &Txn{
-		Producer: producer, Number: number, Outcome: TxnAborted,
-		records: map[RecordID]int32{}, acked: map[RecordID]place{},
+		Producer: producer, Number: number, Outcome: TxnAborted, offset: noGroupOffset,
+		records: map[RecordID]int32{}, acked: map[RecordID]place{}, late: map[RecordID]bool{},
 	}
 	h.txns = append(h.txns, t)
 	return t
@@ -64,6 +115,7 @@ func (h *TxnHistory) Wrote(t *Txn, id RecordID, partition int32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.records[id] = partition
+	t.late[id] = t.fenced
 	h.byID[id] = t
 }
 
@@ -72,6 +124,34 @@ func (h *TxnHistory) Acked(t *Txn, id RecordID, partition int32, offset int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.acked[id] = place{partition, offset}
+	if t.late[id] {
+		h.fault(fencedWrote, "%v: record %v was acknowledged, of %v, whose producer was replaced", t.acked[id], id, t)
+	}
+}
+
+// Offset notes that t commits an offset of its producer's group, above all before.
+func (h *TxnHistory) Offset(t *Txn, offset int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.offset = offset
+	if h.offsets[t.Producer] == nil {
+		h.offsets[t.Producer] = map[int64]*Txn{}
+	}
+	h.offsets[t.Producer][offset] = t
+}
+
+// Fenced notes that another producer has the transactional id of t's: it must write and end nothing any more.
+func (h *TxnHistory) Fenced(t *Txn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.fenced = true
+}
+
+// Obeyed notes that a request of t's producer succeeded that came after it was replaced.
+func (h *TxnHistory) Obeyed(t *Txn, request string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault(fencedWrote, "%s was obeyed for %v, whose producer was replaced", request, t)
 }
 
 // Committing notes that t's commit is asked for: from now on it may be read.
@@ -100,148 +180,113 @@ func (h *TxnHistory) Ended() int {
 
 // Read notes that a consumer of committed records was given value at an offset.
 func (h *TxnHistory) Read(partition int32, offset int64, value []byte) {
-	id, err := ParseValue(value)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := place{partition, offset}
+	if id, t := h.given(at, value); t != nil {
+		if t.Outcome == TxnAborted {
+			h.fault(abortedRead, "%v: record %v, but %v was not committed", at, id, t)
+		}
+		h.read[at] = id
+	}
+}
+
+// ReadDirty notes that a consumer of all records was given value at an offset.
+func (h *TxnHistory) ReadDirty(partition int32, offset int64, value []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := place{partition, offset}
+	if id, t := h.given(at, value); t != nil {
+		h.dirty[at] = id
+	}
+}
+
+// given finds the record in value, and compares it with what others were given at the same place.
+func (h *TxnHistory) given(at place, value []byte) (RecordID, *Txn) {
+	id, err := ParseValue(value)
 	t := h.byID[id]
-	switch other, again := h.read[at]; {
+	switch {
 	case err != nil:
-		h.fault("%v: %v", at, err)
-		return
+		h.fault(foreign, "%v: %v", at, err)
+		return id, nil
 	case t == nil:
-		h.fault("%v: record %v, which nobody wrote", at, id)
-	case t.Outcome == TxnAborted:
-		h.fault("%v: record %v of an aborted read: %v was not committed", at, id, t)
-	case again && other != id:
-		h.fault("%v was read as %v and as %v", at, other, id)
+		h.fault(foreign, "%v: record %v", at, id)
+		return id, nil
 	}
-	h.read[at] = id
+	for _, before := range []map[place]RecordID{h.read, h.dirty} {
+		if other, again := before[at]; again && other != id {
+			h.fault(twoContents, "%v was read as %v and as %v", at, other, id)
+		}
+	}
+	return id, t
 }
 
-// Stable notes a last stable offset that a client was told.
-func (h *TxnHistory) Stable(partition int32, offset int64) {
+// Stable notes a last stable offset that an observer was told.
+func (h *TxnHistory) Stable(observer string, partition int32, offset int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if offset < h.stable[partition] {
-		h.fault("the last stable offset of partition %d went back from %d to %d",
-			partition, h.stable[partition], offset)
+	at := watched{observer, partition}
+	if offset < h.stable[at] {
+		h.fault(stableBack, "that of partition %d from %d to %d, for %s", partition, h.stable[at], offset, observer)
 	}
-	h.stable[partition] = offset
+	h.stable[at] = offset
 }
 
-func (h *TxnHistory) fault(format string, args ...any) {
-	h.faults = append(h.faults, fmt.Sprintf(format, args...))
-}
-
-// TxnSummary counts what a run saw.
-type TxnSummary struct {
-	Committed, Aborted, Unknown int // transactions
-	ReadLive, Final             int // records
-	Violations                  []string
-}
-
-// String gives the counts in one line, and each violation in a line of its own.
-func (s TxnSummary) String() string {
-	text := fmt.Sprintf("committed=%d aborted=%d unknown=%d read_while_running=%d in_final_log=%d violations=%d",
-		s.Committed, s.Aborted, s.Unknown, s.ReadLive, s.Final, len(s.Violations))
-	return strings.Join(append([]string{text}, s.Violations...), "\n")
-}
-
-// Check compares the committed records of all partitions, read from their start when all transactions have ended, with
-// what clients saw on the way.
-func (h *TxnHistory) Check(final []Entry) TxnSummary {
+// StableNow is the highest last stable offset of a partition that anybody was told.
+func (h *TxnHistory) StableNow(partition int32) (highest int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := txnCheck{TxnHistory: h, log: map[place]RecordID{}, seen: map[RecordID]place{}, found: slices.Clone(h.faults)}
-	slices.SortFunc(final, func(a, b Entry) int {
-		if a.Partition != b.Partition {
-			return int(a.Partition - b.Partition)
-		}
-		return int(a.Offset - b.Offset)
-	})
-	c.lookAt(final)
-	for _, t := range h.txns {
-		c.whole(t)
-	}
-	for at, id := range h.read {
-		if now, there := c.log[at]; !there {
-			c.add("record %v was read at %v and is lost", id, at)
-		} else if now != id {
-			c.add("record %v was read at %v, which is now %v", id, at, now)
+	for at, offset := range h.stable {
+		if at.partition == partition {
+			highest = max(highest, offset)
 		}
 	}
-	slices.Sort(c.found)
-	if extra := len(c.found) - violationsMax; extra > 0 {
-		c.found = append(c.found[:violationsMax:violationsMax], fmt.Sprintf("… and %d more", extra))
-	}
-	return TxnSummary{
-		Committed: h.ended[TxnCommitted], Aborted: h.ended[TxnAborted], Unknown: h.ended[TxnUnknown],
-		ReadLive: len(h.read), Final: len(final), Violations: c.found,
-	}
+	return highest
 }
 
-// txnCheck is the state of a Check.
-type txnCheck struct {
-	*TxnHistory
-	log   map[place]RecordID
-	seen  map[RecordID]place
-	found []string
+// GroupFloor is the highest offset that a producer's group has committed, to the knowledge of the producer.
+func (h *TxnHistory) GroupFloor(producer int) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	floor := noGroupOffset
+	for offset, t := range h.offsets[producer] {
+		if t.Outcome == TxnCommitted {
+			floor = max(floor, offset)
+		}
+	}
+	return floor
 }
 
-func (c *txnCheck) add(format string, args ...any) {
-	c.found = append(c.found, fmt.Sprintf(format, args...))
+// Group notes an offset of a producer's group that an observer was told. floor is what it must not be below.
+func (h *TxnHistory) Group(observer string, producer int, partition int32, offset, floor int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.looks++
+	at := watchedGroup{observer, groupPlace{producer, partition}}
+	last, known := h.groups[at]
+	if !known {
+		last = noGroupOffset
+	}
+	switch t := h.offsets[producer][offset]; {
+	case offset != noGroupOffset && t == nil:
+		h.fault(groupAborted, "%v has %d, which nobody committed", at.groupPlace, offset)
+	case t != nil && t.Outcome == TxnAborted:
+		h.fault(groupAborted, "%v has %d, but %v was not committed", at.groupPlace, offset, t)
+	case offset < last:
+		h.fault(groupLost, "%v went back from %d to %d, for %s", at.groupPlace, last, offset, observer)
+	case offset < floor:
+		h.fault(groupLost, "%v has %d, and %d was committed before", at.groupPlace, offset, floor)
+	}
+	h.groups[at] = offset
 }
 
-// lookAt goes through the final log: every record stands in it once, and those of a producer in order.
-func (c *txnCheck) lookAt(final []Entry) {
-	type stream struct {
-		partition int32
-		producer  int
-	}
-	last := map[stream]int64{}
-	for _, e := range final {
-		at := place{e.Partition, e.Offset}
-		id, err := ParseValue(e.Value)
-		t := c.byID[id]
-		switch before, twice := c.seen[id]; {
-		case err != nil:
-			c.add("final log, %v: %v", at, err)
-			continue
-		case t == nil:
-			c.add("final log, %v: record %v, which nobody wrote", at, id)
-			continue
-		case twice:
-			c.add("record %v stands at %v and at %v", id, before, at)
-		case t.Outcome == TxnAborted:
-			c.add("final log, %v: record %v of an aborted read: %v was not committed", at, id, t)
-		}
-		key := stream{e.Partition, id.Producer}
-		if previous, any := last[key]; any && id.Seq <= previous {
-			c.add("partition %d has record %d of producer %d after %d", e.Partition, id.Seq, id.Producer, previous)
-		}
-		last[key] = id.Seq
-		c.log[at], c.seen[id] = id, at
-	}
+// Deleting notes that the records of a partition before an offset are asked to be deleted.
+func (h *TxnHistory) Deleting(partition int32, before int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deleted[partition] = max(h.deleted[partition], before)
 }
 
-// whole tells whether all of t is in the log, or nothing.
-func (c *txnCheck) whole(t *Txn) {
-	there := 0
-	for id, partition := range t.records {
-		at, is := c.seen[id]
-		if is {
-			there++
-		}
-		acked, isAcked := t.acked[id]
-		switch {
-		case t.Outcome == TxnCommitted && !is:
-			c.add("%v is committed, and its record %v of partition %d is lost", t, id, partition)
-		case is && isAcked && acked != at:
-			c.add("record %v was acknowledged at %v and stands at %v", id, acked, at)
-		}
-	}
-	if t.Outcome == TxnUnknown && there != 0 && there != len(t.records) {
-		c.add("%v is torn: %d of its %d records can be read", t, there, len(t.records))
-	}
+func (h *TxnHistory) fault(kind, format string, args ...any) {
+	h.faults = append(h.faults, kind+": "+fmt.Sprintf(format, args...))
 }
