@@ -17,6 +17,7 @@ import (
 
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/kafka/record"
 )
 
 func (c *client) readAll(topic string, partition int32) []string {
@@ -420,6 +421,173 @@ func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {
 	}
 	if got := slow.readAll("orders", inB); len(got) != 2+count {
 		t.Fatalf("%d records", len(got))
+	}
+}
+
+// slowNode is a node on whose disk writes to some log wait for a gate, from the moment that they are told to.
+type slowNode struct {
+	*node
+	disk     *sickDisk
+	inA, inB int32 // partitions of orders
+}
+
+func startSlowNode(t *testing.T) *slowNode {
+	s := &slowNode{disk: newSickDisk(vfs.NewMem(), vfs.OpWrite)}
+	s.disk.delay = 150 * time.Millisecond
+	s.node, s.inA, s.inB = twoDirs(t, s.disk, with("num.network.threads=1", "num.io.threads=2",
+		"transaction.state.log.num.partitions=1", "offsets.topic.num.partitions=1"))
+	first := &txnProducer{c: s.client(), id: "first"}
+	if err := first.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if dir := s.dirOf(kafka.TransactionStateTopic); dir != "/a" {
+		t.Fatalf("transactions are decided in %s", dir)
+	}
+	return s
+}
+
+func (s *slowNode) dirOf(topic string) string {
+	return s.replicas.TopicNamed(topic).Partition(0).View().Log.Dir().Path()
+}
+
+// sicken has a write to the logs below a directory take long, which marks the log directory as slow, and those after
+// it wait until open is called.
+func (s *slowNode) sicken(below string, write func()) (open func()) {
+	s.disk.below.Store(&below)
+	write()
+	gate := make(chan struct{})
+	open = sync.OnceFunc(func() { close(gate) })
+	s.t.Cleanup(open)
+	s.disk.gate.Store(&gate)
+	return open
+}
+
+// checkTransactions has transactions begin and end in the directory that is well, one after another: each begins when
+// the markers of the last one are written.
+func (s *slowNode) checkTransactions(p *txnProducer) {
+	s.t.Helper()
+	for range 20 {
+		for code := int16(-1); code != kafka.NoError; {
+			var err error
+			if code, err = p.write("orders", s.inA, "z"); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		if code, err := p.end(true); err != nil || code != kafka.NoError {
+			s.t.Fatal(errorName(code), err)
+		}
+	}
+}
+
+func (s *slowNode) beginAll(ids ...string) (list []*txnProducer) {
+	s.t.Helper()
+	for _, id := range ids {
+		p := &txnProducer{c: s.client(), id: id}
+		if err := p.begin(); err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// While a disk does not answer, transactions that have records on it wait: those elsewhere do not, on however many
+// workers, nor do the other clients of the loop.
+func TestSlowLogDirHoldsUpNoOtherTransactions(t *testing.T) {
+	n := startSlowNode(t)
+	all := n.beginAll("fast", "s", "t", "u", "v", "begins", "goes on")
+	fast, stuck, begins, goesOn := all[0], all[1:5], all[5], all[6]
+	for _, p := range all[1:] {
+		if code, err := p.write("orders", n.inB, p.id); p != begins && (err != nil || code != kafka.NoError) {
+			t.Fatal(errorName(code), err)
+		}
+	}
+	open := n.sicken("/b/orders", func() { n.client().produce("orders", n.inB, "slow") })
+	for _, p := range stuck {
+		if code, err := p.end(true); err != nil || code != kafka.NoError {
+			t.Fatal(errorName(code), err)
+		}
+	}
+	requests := make([]*kmsg.ProduceRequest, 2)
+	for i, p := range []*txnProducer{begins, goesOn} {
+		producer := p.Producer
+		producer.Sequence = 1
+		requests[i] = produceRequest(12, -1, "orders", kafka.ZeroUUID, n.inB,
+			batchOf(record.BuilderOptions{Producer: &producer, Transactional: true}, "later"))
+		requests[i].TransactionID = &p.id
+		if err := p.post(requests[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.checkTransactions(fast)
+	open()
+	for i, p := range []*txnProducer{begins, goesOn} {
+		response, err := p.c.tryReceive(requests[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != kafka.NoError {
+			t.Fatal(p.id, errorName(code))
+		}
+	}
+	reader := n.client()
+	for _, p := range []*txnProducer{begins, goesOn} {
+		if code, err := p.end(true); err != nil || code != kafka.NoError {
+			t.Fatal(errorName(code), err)
+		}
+	}
+	eventually(t, "all are committed", func() bool {
+		list, isOpen := reader.committedValues("orders", n.inB)
+		return !isOpen && len(list) == len(all)+2
+	})
+}
+
+// The same where offsets are committed in a transaction, to a partition of __consumer_offsets on that disk.
+func TestSlowGroupsHoldUpNoOtherTransactions(t *testing.T) {
+	n := startSlowNode(t)
+	commit := func(p *txnProducer) *kmsg.TxnOffsetCommitRequest {
+		r := kmsg.NewPtrTxnOffsetCommitRequest()
+		r.SetVersion(5)
+		r.TransactionalID, r.Group, r.ProducerID, r.ProducerEpoch = p.id, "g", int64(p.ID), int16(p.Epoch)
+		r.Topics = []kmsg.TxnOffsetCommitRequestTopic{{
+			Topic:      "orders",
+			Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Offset: 7}},
+		}}
+		return r
+	}
+	all := n.beginAll("fast", "s", "t", "u")
+	fast, stuck := all[0], all[1:]
+	begin := func() {
+		if _, err := stuck[0].call(commit(stuck[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.SetVersion(4)
+	find.CoordinatorKeys = []string{"g"}
+	eventually(t, "the group has a coordinator", func() bool {
+		response, err := fast.call(find)
+		return err == nil && response.(*kmsg.FindCoordinatorResponse).Coordinators[0].ErrorCode == kafka.NoError
+	})
+	if dir := n.dirOf(kafka.ConsumerOffsetsTopic); dir != "/b" {
+		t.Fatalf("groups are in %s", dir)
+	}
+	open := n.sicken("/b/__consumer_offsets", begin)
+	for _, p := range stuck {
+		if err := p.post(commit(p)); err != nil {
+			t.Fatal(err)
+		}
+		n.checkTransactions(fast)
+	}
+	open()
+	for _, p := range stuck {
+		response, err := p.c.tryReceive(commit(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := response.(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != kafka.NoError {
+			t.Fatal(p.id, errorName(code))
+		}
 	}
 }
 

@@ -146,12 +146,16 @@ func (e *idErrand) Work() {
 	e.tell(e.shard, txn.Command{ID: e.task.ID, Body: e.task.Expire})
 }
 
-// tellAgain is when a shard whose queue is full is told again.
-const tellAgain = 100 * time.Millisecond
+// A shard whose queue is full is told again, soon at first; one whose log is corrupt answers in the same way, and takes
+// nothing until another broker leads it.
+const (
+	tellAgainMin = 100 * time.Millisecond
+	tellAgainMax = time.Minute
+)
 
 // tell gives a shard what came of a task.
 func (t *transactions) tell(shard kafka.PartitionIndex, cmd txn.Command) {
-	t.host.SubmitTo(shard, cmd, &telling{transactions: t, shard: shard, cmd: cmd})
+	(&telling{transactions: t, shard: shard, cmd: cmd, again: tellAgainMin}).tell()
 }
 
 // telling sees to it that a shard is told. One that is loaded anew meanwhile asks again by itself.
@@ -159,13 +163,18 @@ type telling struct {
 	*transactions
 	shard kafka.PartitionIndex
 	cmd   txn.Command
+	again time.Duration // until the next try, if this one fails
 }
+
+func (d *telling) tell() { d.host.SubmitTo(d.shard, d.cmd, d) }
 
 // Done tells a full queue again.
 func (d *telling) Done(_ any, err error) {
 	switch kafka.CodeOf(err) {
 	case kafka.NoError, kafka.NotCoordinator.Code, kafka.CoordinatorLoadInProgress.Code:
 	default:
-		d.broker.env.Clock.AfterFunc(tellAgain, func() { d.tell(d.shard, d.cmd) })
+		again := d.again
+		d.again = min(2*again, tellAgainMax)
+		d.broker.env.Clock.AfterFunc(again, d.tell)
 	}
 }

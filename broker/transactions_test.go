@@ -25,11 +25,17 @@ type txnProducer struct {
 
 // call sends a request; an error means that the broker has gone.
 func (p *txnProducer) call(r kmsg.Request) (kmsg.Response, error) {
-	p.correlation++
-	if _, err := p.c.conn.Write(p.c.formatter.AppendRequest(nil, r, p.correlation)); err != nil {
+	if err := p.post(r); err != nil {
 		return nil, err
 	}
 	return p.c.tryReceive(r)
+}
+
+// post sends a request whose answer is for p.c.tryReceive.
+func (p *txnProducer) post(r kmsg.Request) error {
+	p.correlation++
+	_, err := p.c.conn.Write(p.c.formatter.AppendRequest(nil, r, p.correlation))
+	return err
 }
 
 // begin takes the transactional id, as soon as what another had open is ended.

@@ -105,6 +105,14 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) string {
 		scan(t, d, "seq", &v.Sequence)
 		scan(t, d, "ts", &now)
 		return s.verify(v, now)
+	case "no":
+		var id kafka.ProducerID
+		var number Verification
+		scan(t, d, "pid", &id)
+		scan(t, d, "question", &number)
+		s.p.giveBack(id, number)
+		_, kept := s.p.verifying[id]
+		return fmt.Sprintf("kept: %v", kept)
 	case "end":
 		spec := batchSpec{base: s.next, sequence: kafka.NoSequence, marker: &marker{commit: d.HasArg("commit")}}
 		scan(t, d, "pid", &spec.pid)

@@ -27,6 +27,7 @@ type verification struct {
 	lowest kafka.Sequence
 	epoch  kafka.ProducerEpoch
 	bumps  bool // each transaction of the producer has an epoch of its own (transaction.version 2)
+	askers int  // who have asked and not given the question back
 }
 
 // Verifying is what a batch of a transaction says when it asks to be let in.
@@ -53,6 +54,25 @@ func (l *Log) BeginVerification(v Verifying) (Verification, error) {
 		return NoVerification, err
 	}
 	return l.producers.verify(v, now), nil
+}
+
+// EndVerification gives a question back to which the answer was no, for good: the producer has no such transaction.
+// Once all who share the question have given it back it is forgotten, so that made-up producer ids cost nothing. (One
+// whose batch is refused for another reason stays: those behind it must not overtake it.)
+func (l *Log) EndVerification(id kafka.ProducerID, number Verification) {
+	l.append.Lock()
+	defer l.append.Unlock()
+	l.producers.giveBack(id, number)
+}
+
+func (p *producers) giveBack(id kafka.ProducerID, number Verification) {
+	q := p.verifying[id]
+	if q == nil || q.number != number {
+		return
+	}
+	if q.askers--; q.askers == 0 {
+		delete(p.verifying, id)
+	}
 }
 
 // isOpen tells whether a transaction of the producer's epoch is open.
@@ -85,6 +105,7 @@ func (p *producers) verify(v Verifying, now kafka.Timestamp) Verification {
 	case v.ProducerEpoch == q.epoch:
 		q.lowest = min(q.lowest, v.Sequence)
 	}
+	q.askers++
 	return q.number
 }
 

@@ -44,8 +44,10 @@ type appendJob struct {
 	end     kafka.Offset // the high watermark that acks=all waits for; NoOffset if nothing was appended
 	watch   int          // which watch of the operation is this job's
 
-	// verification is the number under which the transaction's coordinator is asked.
+	// verification is the number under which the transaction's coordinator is asked; begun says that the log was asked
+	// for it, or need not be.
 	verification partition.Verification
+	begun        bool
 }
 
 type jobStep uint8
@@ -73,7 +75,7 @@ func produce(c *Context) error {
 	o.resolve(c)
 	if o.request.TransactionalID != nil && o.mustVerify() {
 		o.takeFrame(c)
-		o.ask()
+		o.verify()
 		return nil
 	}
 	if o.append() {

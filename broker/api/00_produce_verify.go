@@ -34,6 +34,7 @@ type verifyStep uint8
 
 const (
 	notAsking verifyStep = iota
+	beginning            // writers ask the logs, and then Run goes on
 	asking               // the next Run brings the answer
 	pausing              // the next Run is the time to ask again
 )
@@ -43,7 +44,7 @@ func hasProducer(records []byte) bool {
 	return isTransactional(records) && record.Batch(records).HasProducerID()
 }
 
-// mustVerify tells whether the coordinator is to be asked about some partition of the request.
+// mustVerify tells whether the coordinator is to be asked about some partition of the request, or may have to be.
 func (o *produceOp) mustVerify() bool {
 	if !o.findProducer() {
 		return false
@@ -82,26 +83,97 @@ func (o *produceOp) refuseAll(err error) {
 	}
 }
 
-// beginVerification asks the logs of the request what there is to ask the coordinator, if anything.
+// beginVerification asks the logs of the request what there is to ask the coordinator, and leaves the logs that would
+// keep the loop from its other connections. It tells whether there is something to ask or a log left.
 func (o *produceOp) beginVerification() bool {
-	ask := false
+	goesOn := false
 	for i := range o.jobs {
 		job := &o.jobs[i]
-		if job.step != jobToAppend || !hasProducer(job.records) {
+		job.begun = job.step != jobToAppend || !hasProducer(job.records)
+		if log := job.log(); !job.begun && log != nil && log.Slow() {
+			goesOn = true
 			continue
 		}
-		number, err := job.replica.BeginVerification(partition.Verifying{
-			ProducerID: o.asks.producer, ProducerEpoch: o.asks.epoch,
-			Sequence: record.Batch(job.records).BaseSequence(), BumpsEpoch: o.version >= produceAdds,
-		})
-		if err != nil {
-			o.fail(i, err)
-			continue
-		}
-		job.verification = number
-		ask = ask || number != partition.NoVerification
+		o.beginOne(i)
+		goesOn = goesOn || job.asks()
 	}
-	return ask
+	return goesOn
+}
+
+// log is where the job's records go, or nil.
+func (j *appendJob) log() *partition.Log {
+	if j.replica == nil {
+		return nil
+	}
+	return j.replica.View().Log
+}
+
+// beginOne asks the log of one job. Loop, or a writer while the loop leaves the operation alone.
+func (o *produceOp) beginOne(i int) {
+	job := &o.jobs[i]
+	if job.begun {
+		return
+	}
+	job.begun = true
+	number, err := job.replica.BeginVerification(partition.Verifying{
+		ProducerID: o.asks.producer, ProducerEpoch: o.asks.epoch,
+		Sequence: record.Batch(job.records).BaseSequence(), BumpsEpoch: o.version >= produceAdds,
+	})
+	if err != nil {
+		o.fail(i, err)
+		return
+	}
+	job.verification = number
+}
+
+// beginIn asks the logs of one directory, on its writer's goroutine.
+func (o *produceOp) beginIn(dir *partition.LogDir) {
+	for i := range o.jobs {
+		job := &o.jobs[i]
+		if log := job.log(); !job.begun && log != nil && log.Dir() == dir {
+			o.beginOne(i)
+		}
+	}
+	if !o.beginNext() {
+		o.conn.Post(o)
+	}
+}
+
+// beginNext hands the operation to the writer of the next directory whose logs are to be asked.
+func (o *produceOp) beginNext() bool {
+	o.asks.step = beginning
+	for i := range o.jobs {
+		job := &o.jobs[i]
+		if job.begun {
+			continue
+		}
+		if log := job.log(); log != nil && o.node.Writers.put(log.Dir(), o) {
+			return true
+		}
+		o.fail(i, kafka.KafkaStorageError)
+		job.begun = true
+	}
+	return false
+}
+
+// verify has the logs asked that were left, and then the coordinator.
+func (o *produceOp) verify() {
+	switch {
+	case o.beginNext():
+	case o.mustAsk():
+		o.ask()
+	default:
+		o.conn.Post(o) // the broker is shutting down, and nothing is left to append
+	}
+}
+
+func (o *produceOp) mustAsk() bool {
+	for i := range o.jobs {
+		if o.jobs[i].asks() {
+			return true
+		}
+	}
+	return false
 }
 
 // ask asks the coordinator about the partitions that have the number of a question.
@@ -143,9 +215,15 @@ func (o *produceOp) goOnAsking() {
 	o.asks.step = notAsking
 	switch {
 	case o.conn.Closed():
+		if step == asking {
+			o.noteVerified()
+		}
 		o.endDetour()
 		return
 	case step == pausing && o.beginVerification():
+		o.verify()
+		return
+	case step == beginning && o.mustAsk():
 		o.ask()
 		return
 	case step == asking && o.isBusy():
@@ -189,10 +267,19 @@ func (o *produceOp) noteVerified() {
 		}
 		asked++
 		if err != nil {
+			endVerification(job.log(), o.asks.producer, job.verification, err)
 			o.fail(i, o.unverified(err))
 		}
 	}
 	o.asks.said = said{}
+}
+
+// endVerification lets a log forget a question that the coordinator has answered with a no that stays one. A log that
+// would have to be waited for forgets it by itself, later.
+func endVerification(log *partition.Log, id kafka.ProducerID, number partition.Verification, why error) {
+	if kafka.CodeOf(why) == kafka.InvalidProducerIDMapping.Code && log != nil && !log.Slow() {
+		log.EndVerification(id, number)
+	}
 }
 
 // unverified is what a client is told of a coordinator's no, in the version of its request.

@@ -52,8 +52,12 @@ func (o *produceOp) passOn() {
 	o.conn.Post(o)
 }
 
-// appendIn does the appends to one log directory, on its writer's goroutine.
-func (o *produceOp) appendIn(dir *partition.LogDir) {
+// workIn does what is to be done in one log directory, on its writer's goroutine.
+func (o *produceOp) workIn(dir *partition.LogDir) {
+	if o.asks.step == beginning {
+		o.beginIn(dir)
+		return
+	}
 	for i := range o.jobs {
 		job := &o.jobs[i]
 		if job.step == jobToAppend && job.replica.View().Log.Dir() == dir {

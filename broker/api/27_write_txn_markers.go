@@ -11,15 +11,24 @@ import (
 // aborts one that no coordinator knows of.
 
 func writeTxnMarkersBlocks(_ *Context, r kmsg.Request) bool {
+	request := r.(*kmsg.WriteTxnMarkersRequest)
+	return len(request.Markers)+marksOf(request) > inlineMax
+}
+
+// marksOf counts the topics and the partitions of a request.
+func marksOf(request *kmsg.WriteTxnMarkersRequest) int {
 	n := 0
-	for _, m := range r.(*kmsg.WriteTxnMarkersRequest).Markers {
-		n++
-		for i := range m.Topics {
-			n += 1 + len(m.Topics[i].Partitions)
+	for i := range request.Markers {
+		for j := range request.Markers[i].Topics {
+			n += 1 + len(request.Markers[i].Topics[j].Partitions)
 		}
 	}
-	return n > inlineMax
+	return n
 }
+
+// markBytes is what a marker in a partition costs until it is committed: the job, its name, its place on the list of
+// those who wait there, the error and its place in the answer. On the wire it may be four bytes.
+const markBytes = 256
 
 func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.WriteTxnMarkersRequest)
@@ -31,6 +40,7 @@ func writeTxnMarkers(c *Context, a *Asked, r kmsg.Request) {
 			return
 		}
 	}
+	a.charge(int64(marksOf(request)) * markBytes)
 	a.gather(len(markers), func(i int, to runtime.Done) {
 		m := &markers[i]
 		c.Node.WriteMarker(Marker{

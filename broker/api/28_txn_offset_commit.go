@@ -10,6 +10,7 @@ import (
 	"spate/kafka"
 	"spate/metadata/image"
 	"spate/partition"
+	"spate/replica"
 )
 
 // TxnOffsetCommit: a producer commits offsets of a group in its transaction; they count once that is committed. As with
@@ -66,7 +67,8 @@ type txnCommit struct {
 	group       string
 	commit      offsets.Commit
 	transaction coordinator.Transaction
-	places      map[string]int // of a topic in the answer
+	places      map[string]int   // of a topic in the answer
+	partition   *replica.Replica // the group's, of __consumer_offsets
 }
 
 // draft answers for the partitions that do not exist, and makes the commit of the others.
@@ -117,14 +119,30 @@ func (q *txnCommit) add(response *kmsg.TxnOffsetCommitResponse, topic string, pa
 
 // verify asks the transaction's coordinator, unless the group's partition has records of the transaction already.
 func (q *txnCommit) verify() {
-	node, version := q.asked.node, q.asked.Request.GetVersion()
+	node := q.asked.node
 	tp := kafka.TopicPartition{Topic: kafka.ConsumerOffsetsTopic, Partition: node.Groups.PartitionFor(q.group)}
 	r, err := node.hosted(tp.Topic, tp.Partition)
 	if err != nil {
 		q.asked.Done(nil, err)
 		return
 	}
-	number, err := r.BeginVerification(partition.Verifying{
+	q.partition = r
+	log := r.View().Log
+	switch {
+	case log == nil || !log.Slow():
+		q.begin()
+	case !node.Writers.put(log.Dir(), q):
+		q.asked.Done(nil, kafka.CoordinatorNotAvailable) // the broker is shutting down
+	}
+}
+
+// workIn asks a log that is slow, on the goroutine of its directory's writer.
+func (q *txnCommit) workIn(*partition.LogDir) { q.begin() }
+
+// begin asks the log of the group's partition, and then the transaction's coordinator.
+func (q *txnCommit) begin() {
+	node, version := q.asked.node, q.asked.Request.GetVersion()
+	number, err := q.partition.BeginVerification(partition.Verifying{
 		ProducerID: q.transaction.ProducerID, ProducerEpoch: q.transaction.ProducerEpoch,
 		Sequence: kafka.NoSequence, BumpsEpoch: version >= txnCommitAdds,
 	})
@@ -142,7 +160,7 @@ func (q *txnCommit) verify() {
 	q.transaction.Verification = uint64(number)
 	question := txn.AddPartitions{
 		ProducerID: q.transaction.ProducerID, Epoch: q.transaction.ProducerEpoch,
-		Partitions: []kafka.TopicPartition{tp}, VerifyOnly: version < txnCommitAdds,
+		Partitions: []kafka.TopicPartition{q.partition.TopicPartition()}, VerifyOnly: version < txnCommitAdds,
 	}
 	if version >= txnCommitAdds {
 		question.ClientVersion = 2
@@ -155,10 +173,13 @@ func (q *txnCommit) Done(body any, err error) {
 	if err == nil {
 		err = body.(txn.AddPartitionsReply).Errs[0]
 	}
-	switch code := kafka.CodeOf(err); {
-	case err == nil:
+	if err == nil {
 		q.submit()
 		return
+	}
+	endVerification(q.partition.View().Log, q.transaction.ProducerID,
+		partition.Verification(q.transaction.Verification), err)
+	switch code := kafka.CodeOf(err); {
 	case code == kafka.ProducerFenced.Code:
 		err = kafka.InvalidProducerEpoch
 	case code == kafka.TransactionAbortable.Code && q.asked.Request.GetVersion() < txnCommitAbortable:

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -32,46 +33,73 @@ func (n *Node) WriteMarker(m Marker, partitions []kafka.TopicPartition, done fun
 		errs: make([]error, len(partitions)), jobs: make([]markerJob, len(partitions)),
 	}
 	o.Init(o)
+	dirs := o.find()
+	o.writing = len(dirs) + 1 // one more, so that it does not end before all have been told
+	for _, dir := range dirs {
+		if !n.Writers.put(dir, o) {
+			o.refuse(dir) // the broker is shutting down
+		}
+	}
 	for i := range partitions {
 		if o.isOfGroups(i) {
 			o.askGroups(i)
 		}
 	}
-	if !n.Workers.Put(o) {
-		o.refuse() // the broker is shutting down
-	}
+	o.mu.Lock()
+	o.wrote()
 }
 
-// markerOp is one marker on its way: a worker writes it, and workers look for what is committed.
+// markerOp is one marker on its way: the writers of the log directories write it, so that a disk which does not answer
+// holds up no others, and workers look for what is committed.
 type markerOp struct {
 	purgatory.Operation
 	node       *Node
 	marker     Marker
 	partitions []kafka.TopicPartition
 	done       func(errs []error)
-	begun      bool // a worker writes it, or has done so
 
-	mu     sync.Mutex
-	parked bool // in purgatory
-	left   int  // partitions that are not decided, and one more before the writing has ended
-	waits  int  // partitions that wait for the high watermark
-	errs   []error
-	jobs   []markerJob
+	mu      sync.Mutex
+	parked  bool // in purgatory
+	writing int  // directories in which it is being written
+	left    int  // partitions that are not decided, and one more before the writing has ended
+	waits   int  // partitions that wait for the high watermark
+	errs    []error
+	jobs    []markerJob
 }
 
 // markerJob is the marker in one partition.
 type markerJob struct {
-	replica *replica.Replica // nil unless it waits for the high watermark
+	dir     *partition.LogDir // whose writer writes it, or nil
+	replica *replica.Replica  // nil unless it is to be written or waits for the high watermark
 	end     kafka.Offset
 }
 
-// Work writes the marker, and later looks for what has become of it. Any worker.
-func (o *markerOp) Work() {
-	if !o.begun {
-		o.begun = true
-		o.write()
-		return
+// find finds the partitions and lists their directories. The partitions of groups are not looked for.
+func (o *markerOp) find() (dirs []*partition.LogDir) {
+	for i := range o.partitions {
+		if o.isOfGroups(i) {
+			continue
+		}
+		r, err := o.node.hosted(o.partitions[i].Topic, o.partitions[i].Partition)
+		if err != nil {
+			o.decide(i, kafka.UnknownTopicOrPartition) // as in Kafka: there is no such partition online here
+			continue
+		}
+		v := r.View()
+		if v.Unavailable != nil || v.Log == nil {
+			o.decide(i, kafka.UnknownTopicOrPartition)
+			continue
+		}
+		o.jobs[i] = markerJob{dir: v.Log.Dir(), replica: r}
+		if !slices.Contains(dirs, v.Log.Dir()) {
+			dirs = append(dirs, v.Log.Dir())
+		}
 	}
+	return dirs
+}
+
+// Work looks for what has become of the marker. Any worker.
+func (o *markerOp) Work() {
 	o.mu.Lock()
 	if o.Resume() {
 		o.look(o.Expired())
@@ -108,48 +136,58 @@ func (o *markerOp) decide(i int, err error) {
 	o.left--
 }
 
-// refuse is write for a broker that writes no more.
-func (o *markerOp) refuse() {
+// refuse is workIn for a broker that writes no more.
+func (o *markerOp) refuse(dir *partition.LogDir) {
 	o.mu.Lock()
-	for i := range o.partitions {
-		if !o.isOfGroups(i) {
+	for i := range o.jobs {
+		if job := &o.jobs[i]; job.dir == dir {
+			job.replica = nil
 			o.decide(i, kafka.NotLeaderOrFollower)
 		}
 	}
-	o.left--
-	o.settle()
+	o.wrote()
 }
 
-// write appends the marker to each partition, and parks until the high watermarks have passed it.
-func (o *markerOp) write() {
-	now := o.node.Clock.Now()
-	errs := make([]error, len(o.partitions))
-	batch := o.marker.batch(kafka.Timestamp(now.UnixMilli()))
-	for i := range o.partitions {
-		if !o.isOfGroups(i) {
-			o.jobs[i], errs[i] = o.append(i, batch, kafka.Timestamp(now.UnixMilli()))
+// workIn appends the marker to each partition in a directory.
+func (o *markerOp) workIn(dir *partition.LogDir) {
+	now := kafka.Timestamp(o.node.Clock.Now().UnixMilli())
+	batch := o.marker.batch(now)
+	errs := make([]error, len(o.jobs))
+	for i := range o.jobs {
+		if o.jobs[i].dir == dir {
+			errs[i] = o.append(&o.jobs[i], batch, now)
 		}
 	}
 	o.mu.Lock()
-	for i, err := range errs {
-		if err != nil {
-			o.decide(i, err)
-		}
-		if o.jobs[i].replica != nil {
+	for i := range o.jobs {
+		switch job := &o.jobs[i]; {
+		case job.dir != dir:
+		case errs[i] != nil:
+			job.replica = nil
+			o.decide(i, errs[i])
+		default:
 			o.waits++
 		}
 	}
-	o.left--
-	if o.waits > 0 {
-		o.park(now)
+	o.wrote()
+}
+
+// wrote notes that the marker is written in a directory. After the last one it parks until the high watermarks have
+// passed. It lets go of mu.
+func (o *markerOp) wrote() {
+	if o.writing--; o.writing == 0 {
+		o.left--
+		if o.waits > 0 {
+			o.park()
+		}
 	}
 	o.settle()
 }
 
 // park waits for the high watermarks. The caller holds mu.
-func (o *markerOp) park(now time.Time) {
+func (o *markerOp) park() {
 	o.parked = true
-	o.Start(o.node.Produces, now.Add(markerWaitMax), o.waits)
+	o.Start(o.node.Produces, o.node.Clock.Now().Add(markerWaitMax), o.waits)
 	for i := range o.jobs {
 		if job := &o.jobs[i]; job.replica != nil {
 			list := watchers(job.replica)
@@ -177,18 +215,12 @@ func (m *Marker) batch(now kafka.Timestamp) record.Batch {
 }
 
 // append appends the marker to one partition. The log writes its offset into the batch, and copies the bytes.
-func (o *markerOp) append(i int, batch record.Batch, now kafka.Timestamp) (markerJob, error) {
-	r, err := o.node.hosted(o.partitions[i].Topic, o.partitions[i].Partition)
-	if err != nil || r.View().Unavailable != nil {
-		return markerJob{}, kafka.UnknownTopicOrPartition // as in Kafka: there is no such partition online here
-	}
-	appended, err := r.Append(batch, replica.AppendOptions{
+func (o *markerOp) append(job *markerJob, batch record.Batch, now kafka.Timestamp) error {
+	appended, err := job.replica.Append(batch, replica.AppendOptions{
 		Acks: replica.AcksAll, Origin: partition.OriginCoordinator, Now: now, TxnVersion: o.marker.TransactionVersion,
 	})
-	if err != nil {
-		return markerJob{}, err
-	}
-	return markerJob{r, appended.EndOffset}, nil
+	job.end = appended.EndOffset
+	return err
 }
 
 // isOfGroups tells whether a partition belongs to the coordinators of groups.

@@ -133,36 +133,43 @@ func (w *Workers) Close() {
 	w.tasks.Wait()
 }
 
-// Writers do the appends to log directories that are slow, one goroutine for each directory, so that a loop never
-// waits for a sick disk. A connection has at most one request with them, since it is paused meanwhile.
+// dirWork is something that waits for the locks of a log directory's logs, and so for its disk.
+type dirWork interface {
+	// workIn runs on the goroutine of the directory's writer.
+	workIn(dir *partition.LogDir)
+}
+
+// Writers do what may wait for a log directory that is slow, one goroutine for each directory, so that neither a loop
+// nor what is on another disk waits for a sick one. What is queued is bounded: a connection has at most one Produce
+// here, since it is paused meanwhile, and the other requests are counted as parked.
 type Writers struct {
 	tasks  task.Group
-	queues map[*partition.LogDir]*queue[*produceOp] // never changes after StartWriters
+	queues map[*partition.LogDir]*queue[dirWork] // never changes after StartWriters
 }
 
 // StartWriters starts a writer for each directory.
 func StartWriters(dirs []*partition.LogDir) *Writers {
-	w := &Writers{queues: make(map[*partition.LogDir]*queue[*produceOp], len(dirs))}
+	w := &Writers{queues: make(map[*partition.LogDir]*queue[dirWork], len(dirs))}
 	for _, dir := range dirs {
-		q := newQueue[*produceOp]()
+		q := newQueue[dirWork]()
 		w.queues[dir] = q
 		w.tasks.Go("writer "+dir.Path(), func() { write(dir, q) })
 	}
 	return w
 }
 
-func write(dir *partition.LogDir, q *queue[*produceOp]) {
+func write(dir *partition.LogDir, q *queue[dirWork]) {
 	for {
-		o, ok := q.take()
+		work, ok := q.take()
 		if !ok {
 			return
 		}
-		o.appendIn(dir)
+		work.workIn(dir)
 	}
 }
 
-// put hands an operation to the writer of dir; false after Close.
-func (w *Writers) put(dir *partition.LogDir, o *produceOp) bool { return w.queues[dir].put(o) }
+// put hands work to the writer of dir; false after Close.
+func (w *Writers) put(dir *partition.LogDir, work dirWork) bool { return w.queues[dir].put(work) }
 
 // Close lets the writers finish what they have been given, and ends them.
 func (w *Writers) Close() {

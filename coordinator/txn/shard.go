@@ -49,6 +49,8 @@ type transaction struct {
 	*record.Transaction
 	unmarked []kafka.TopicPartition // in a prepared state: those whose markers are not known to be committed
 	asked    Ask                    // the last task to write them
+	// awaits is until when a sweep leaves it alone: a producer id is being allocated, without which it cannot be ended.
+	awaits time.Time
 }
 
 // NewShard makes a shard without transactional ids, ready for the records of its partition.
@@ -84,7 +86,7 @@ func (s *Shard) Apply(r coordinator.Record, _ coordinator.Place) {
 		t = &transaction{}
 		s.ids[next.ID] = t
 	}
-	t.Transaction, t.unmarked = next, nil
+	t.Transaction, t.unmarked, t.awaits = next, nil, time.Time{}
 	s.counts[t.State]++
 	switch {
 	case t.State == record.Ongoing:

@@ -36,7 +36,7 @@ func (s *Shard) sweep(out *coordinator.Outcome, now time.Time) {
 	s.sweepAt = time.Time{}
 	var late []string
 	for id, t := range s.ongoing {
-		if t.isTimedOut(now) {
+		if t.isTimedOut(now) && !now.Before(t.awaits) {
 			late = append(late, id)
 		}
 	}
@@ -67,6 +67,7 @@ func (t *transaction) partitionCount() int {
 func (s *Shard) abortLate(out *coordinator.Outcome, now time.Time, t *transaction, fresh kafka.ProducerID) {
 	err := s.fence(out, now, t, fresh)
 	if errors.Is(err, ErrNeedsProducerID) {
+		t.awaits = now.Add(s.options.AbortInterval)
 		out.Ask(AllocateProducerID{ID: t.ID, Expire: Expire{ProducerID: t.ProducerID, Epoch: t.Epoch}})
 		return
 	}

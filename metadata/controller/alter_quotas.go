@@ -183,7 +183,7 @@ func checkQuota(e image.QuotaEntity, key string, value float64) error {
 		return refuse(kafka.InvalidRequest, "Invalid configuration key %s", key)
 	}
 	switch {
-	case value <= 0:
+	case !(value > 0): // NaN is not
 		return refuse(kafka.InvalidRequest, "Quota %s must be greater than 0", key)
 	case typeName == "":
 		return nil
