@@ -43,8 +43,8 @@ func newCoordinators(b *Broker) (*coordinators, error) {
 	c.host = runtime.NewHost(runtime.Options{
 		Clock: b.env.Clock, Log: b.env.Log, Topic: kafka.ConsumerOffsetsTopic, Codec: codec,
 		NewMachine: c.newMachine, Merge: mergeImages,
-		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime),
-		CommitTime: b.registry.Histogram(metrics.CoordinatorTime),
+		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime, ofGroups),
+		CommitTime: b.registry.Histogram(metrics.CoordinatorTime, ofGroups),
 	})
 	return c, nil
 }

@@ -203,24 +203,26 @@ func TestCoordinatorsAreCounted(t *testing.T) {
 		least  float64
 	}{
 		{metrics.Groups, []string{"classic", "Stable"}, 1}, {metrics.GroupMembers, nil, 1},
-		{metrics.Coordinators, []string{"serving"}, 1}, {metrics.CoordinatorCommands, nil, 4},
-		{metrics.CoordinatorRecords, nil, 3}, {metrics.CoordinatorBytes, nil, 200},
+		{metrics.Coordinators, []string{ofGroups, "serving"}, 1},
+		{metrics.CoordinatorCommands, []string{ofGroups}, 4},
+		{metrics.CoordinatorRecords, []string{ofGroups}, 3}, {metrics.CoordinatorBytes, []string{ofGroups}, 200},
 	} {
 		if got := value(want.name, want.labels...); got < want.least {
 			t.Errorf("%s%v is %v, want %v at least", want.name, want.labels, got, want.least)
 		}
 	}
-	if got := value(metrics.CoordinatorQueue) + value(metrics.CoordinatorErrors, "append"); got != 0 {
-		t.Errorf("%v commands or errors", got)
+	queued, failed := value(metrics.CoordinatorQueue, ofGroups), value(metrics.CoordinatorErrors, ofGroups, "append")
+	if queued+failed != 0 {
+		t.Errorf("%v commands, %v errors", queued, failed)
 	}
 	for _, name := range []metrics.Name{metrics.CoordinatorLoadTime, metrics.CoordinatorTime} {
-		if n.Metrics().Histogram(name).Snapshot().Sum == 0 {
+		if n.Metrics().Histogram(name, ofGroups).Snapshot().Sum == 0 {
 			t.Errorf("%s has not been counted", name)
 		}
 	}
 	n.restart()
 	n.client().findCoordinator("g")
-	if got := value(metrics.CoordinatorLoaded); got < 3 {
+	if got := value(metrics.CoordinatorLoaded, ofGroups); got < 3 {
 		t.Errorf("%v records were loaded", got)
 	}
 }

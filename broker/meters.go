@@ -9,6 +9,7 @@ import (
 	"spate/coordinator/group/classic"
 	"spate/coordinator/group/consumer"
 	"spate/coordinator/runtime"
+	txnrecord "spate/coordinator/txn/record"
 	"spate/internal/metrics"
 	"spate/kafka"
 	"spate/netpoll"
@@ -23,7 +24,10 @@ func (b *Broker) watch() {
 	b.watchDirs()
 	b.watchCleaner()
 	b.watchMoves()
-	b.watchCoordinators()
+	b.watchCoordinators(ofGroups, b.coordinators.host)
+	b.watchCoordinators(ofTransactions, b.transactions.host)
+	b.watchGroups()
+	b.watchTransactions()
 	level := func(name metrics.Name, read func() int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
 			emit(metrics.Value{Labels: labels, Number: float64(read())})
@@ -95,6 +99,7 @@ func (b *Broker) watchLogs() {
 	perLog(metrics.PartitionStart, func(l *partition.Log) int64 { return int64(l.LogStartOffset()) })
 	perLog(metrics.PartitionEnd, func(l *partition.Log) int64 { return int64(l.LogEndOffset()) })
 	perLog(metrics.PartitionHW, func(l *partition.Log) int64 { return int64(l.HighWatermark()) })
+	perLog(metrics.PartitionLSO, func(l *partition.Log) int64 { return int64(l.LastStableOffset()) })
 }
 
 func (b *Broker) watchMoves() {
@@ -169,11 +174,16 @@ func (b *Broker) watchCleaner() {
 	number(metrics.Uncleanable, func() float64 { return float64(stats.Uncleanable.Load()) })
 }
 
-func (b *Broker) watchCoordinators() {
-	host := b.coordinators.host
-	count := func(name metrics.Name, of *atomic.Int64, labels ...string) {
+// What coordinators are for, in the label of their metrics.
+const (
+	ofGroups       = "groups"
+	ofTransactions = "transactions"
+)
+
+func (b *Broker) watchCoordinators(of string, host *runtime.Host) {
+	count := func(name metrics.Name, n *atomic.Int64, labels ...string) {
 		b.registry.Each(name, func(emit func(metrics.Value)) {
-			emit(metrics.Value{Labels: labels, Number: float64(of.Load())})
+			emit(metrics.Value{Labels: append([]string{of}, labels...), Number: float64(n.Load())})
 		})
 	}
 	stats := host.Stats()
@@ -195,16 +205,27 @@ func (b *Broker) watchCoordinators() {
 			}
 		}
 		for state, n := range states {
-			emit(metrics.Value{Labels: []string{runtime.State(state).String()}, Number: float64(n)})
+			emit(metrics.Value{Labels: []string{of, runtime.State(state).String()}, Number: float64(n)})
 		}
 	})
-	b.watchGroups()
 	b.registry.Each(metrics.CoordinatorQueue, func(emit func(metrics.Value)) {
 		queued := 0
 		for _, s := range host.Shards() {
 			queued += s.Queued
 		}
-		emit(metrics.Value{Number: float64(queued)})
+		emit(metrics.Value{Labels: []string{of}, Number: float64(queued)})
+	})
+}
+
+func (b *Broker) watchTransactions() {
+	b.registry.Each(metrics.TransactionalIDs, func(emit func(metrics.Value)) {
+		sum := b.transactions.report()
+		for state := txnrecord.Empty; state <= txnrecord.CompleteAbort; state++ {
+			emit(metrics.Value{Labels: []string{state.String()}, Number: float64(sum.States[state])})
+		}
+	})
+	b.registry.Each(metrics.MarkersPending, func(emit func(metrics.Value)) {
+		emit(metrics.Value{Number: float64(b.transactions.pending())})
 	})
 }
 

@@ -26,6 +26,10 @@ type transactions struct {
 	leading
 	lives atomic.Uint64 // machines that were made
 
+	ended            [txn.Again]*metrics.Counter // by cause
+	markerTime       *metrics.Histogram
+	written, refused *metrics.Counter // markers
+
 	mu      sync.Mutex
 	running map[string]*markerErrand // by transactional id
 }
@@ -36,9 +40,15 @@ func newTransactions(b *Broker) *transactions {
 	}
 	t.host = runtime.NewHost(runtime.Options{
 		Clock: b.env.Clock, Log: b.env.Log, Topic: t.topic, NewMachine: t.newMachine, Do: t.do,
-		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime),
-		CommitTime: b.registry.Histogram(metrics.CoordinatorTime),
+		LoadTime:   b.registry.Histogram(metrics.CoordinatorLoadTime, ofTransactions),
+		CommitTime: b.registry.Histogram(metrics.CoordinatorTime, ofTransactions),
 	})
+	for cause := range t.ended {
+		t.ended[cause] = b.registry.Counter(metrics.TransactionsEnded, txn.Cause(cause).String())
+	}
+	t.markerTime = b.registry.Histogram(metrics.MarkerTime)
+	t.written = b.registry.Counter(metrics.MarkersWritten)
+	t.refused = b.registry.Counter(metrics.MarkersRefused)
 	return t
 }
 
@@ -66,7 +76,10 @@ func (t *transactions) newMachine(kafka.PartitionIndex) runtime.Machine {
 func (t *transactions) do(p kafka.PartitionIndex, epoch kafka.LeaderEpoch, task any) {
 	switch task := task.(type) {
 	case txn.WriteMarkers:
-		t.write(&markerErrand{transactions: t, shard: p, epoch: epoch, task: task})
+		if task.Cause != txn.Again {
+			t.ended[task.Cause].Add(1)
+		}
+		t.write(&markerErrand{transactions: t, shard: p, epoch: epoch, task: task, since: t.broker.env.Clock.Now()})
 	case txn.AllocateProducerID:
 		t.broker.node.Workers.Put(&idErrand{transactions: t, shard: p, task: task})
 	}
@@ -78,6 +91,7 @@ type markerErrand struct {
 	shard kafka.PartitionIndex
 	epoch kafka.LeaderEpoch
 	task  txn.WriteMarkers
+	since time.Time
 	next  *markerErrand // waits for this one to end
 }
 
@@ -109,6 +123,7 @@ func (e *markerErrand) begin() {
 // written tells the shard. A partition whose topic is deleted needs no marker.
 func (e *markerErrand) written(errs []error) {
 	img := e.broker.metadata.Image()
+	e.count(errs)
 	for i, p := range e.task.Partitions {
 		if errs[i] != nil && img.Partition(p.Topic, p.Partition) == nil {
 			errs[i] = nil
@@ -126,6 +141,36 @@ func (e *markerErrand) written(errs []error) {
 	if next != nil {
 		next.begin()
 	}
+}
+
+func (e *markerErrand) count(errs []error) {
+	for _, err := range errs {
+		if err == nil {
+			e.transactions.written.Add(1)
+		} else {
+			e.refused.Add(1)
+		}
+	}
+	e.markerTime.Observe(e.broker.env.Clock.Now().Sub(e.since))
+}
+
+// pending is how many transactions have markers under way.
+func (t *transactions) pending() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.running)
+}
+
+// report is how much all coordinators here hold.
+func (t *transactions) report() txn.Report {
+	var sum txn.Report
+	for _, s := range t.host.Shards() {
+		r, _ := s.Report.(txn.Report) // zero while it loads
+		for state, n := range r.States {
+			sum.States[state] += n
+		}
+	}
+	return sum
 }
 
 // idErrand gets a fresh producer id.

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,8 +20,9 @@ import (
 
 // txnProducer is a transactional producer of the newer protocol, on a connection of its own.
 type txnProducer struct {
-	c  *client
-	id string
+	c         *client
+	id        string
+	timeoutMs int32 // a minute where it is 0
 	record.Producer
 	correlation int32
 }
@@ -46,6 +50,9 @@ func (p *txnProducer) begin() error {
 	r := kmsg.NewPtrInitProducerIDRequest()
 	r.SetVersion(4)
 	r.TransactionalID, r.TransactionTimeoutMillis, r.ProducerID, r.ProducerEpoch = &p.id, 60_000, -1, -1
+	if p.timeoutMs > 0 {
+		r.TransactionTimeoutMillis = p.timeoutMs
+	}
 	for {
 		if _, err := p.call(find); err != nil {
 			return err
@@ -265,6 +272,70 @@ func TestTransactionsOverARestart(t *testing.T) {
 	if stats := n.transactions.host.Stats(); stats.Replayed.Load() == 0 || stats.Corrupt.Load() != 0 {
 		t.Errorf("%d records were replayed, %d partitions are corrupt", stats.Replayed.Load(), stats.Corrupt.Load())
 	}
+}
+
+// Goal: an operator sees in /metrics what transactions do. Method: one for each way to end, and one that stays open.
+func TestTransactionsAreCounted(t *testing.T) {
+	n := startNode(t, with("transaction.state.log.num.partitions=1",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms=20"))
+	n.createTopic("orders", 2)
+	p := &txnProducer{c: n.client(), id: "t"}
+	begin := func(p *txnProducer) {
+		t.Helper()
+		if err := p.begin(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(p *txnProducer, partition int32) {
+		t.Helper()
+		for code := int16(-1); code != kafka.NoError; {
+			var err error
+			if code, err = p.write("orders", partition, "a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	begin(p)
+	for _, commit := range []bool{true, true, false} {
+		write(p, 0)
+		if code, err := p.end(commit); err != nil || code != kafka.NoError {
+			t.Fatal(errorName(code), err)
+		}
+	}
+	write(p, 0)
+	begin(p) // fences itself
+	late := &txnProducer{c: n.client(), id: "late", timeoutMs: 1}
+	begin(late)
+	write(late, 0)
+	open := &txnProducer{c: n.client(), id: "open"}
+	begin(open)
+	write(open, 1)
+	want := []string{
+		`spate_transactional_ids{state="CompleteAbort"} 1`, `spate_transactional_ids{state="Empty"} 1`,
+		`spate_transactional_ids{state="Ongoing"} 1`,
+		`spate_transactions_ended_total{outcome="abort"} 1`, `spate_transactions_ended_total{outcome="commit"} 2`,
+		`spate_transactions_ended_total{outcome="fenced"} 1`, `spate_transactions_ended_total{outcome="timeout"} 1`,
+		`spate_transactions_awaiting_markers 0`, `spate_transaction_markers_written_total 5`,
+		`spate_transaction_markers_refused_total 0`, `spate_transaction_markers_seconds_count 5`,
+		`spate_coordinators{of="transactions",state="serving"} 1`,
+		`spate_coordinator_load_seconds_count{of="transactions"} 1`,
+		`spate_partition_high_watermark{partition="0",topic="orders"} 10`,
+		`spate_partition_last_stable_offset{partition="0",topic="orders"} 10`,
+		`spate_partition_high_watermark{partition="1",topic="orders"} 1`,
+		`spate_partition_last_stable_offset{partition="1",topic="orders"} 0`,
+	}
+	var missing string
+	eventually(t, "all is counted", func() bool {
+		page := httptest.NewRecorder()
+		n.Metrics().Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		lines := strings.Split(page.Body.String(), "\n")
+		i := slices.IndexFunc(want, func(line string) bool { return !slices.Contains(lines, line) })
+		if i >= 0 && want[i] != missing {
+			missing = want[i]
+			t.Log("waits for", missing)
+		}
+		return i < 0
+	})
 }
 
 // Goal: at level 0 of transaction.version clients of version 2 are refused and others are served, also after a restart,

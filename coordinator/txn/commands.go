@@ -123,6 +123,25 @@ type WriteMarkers struct {
 	// Ask tells the task from all others. Only the answer to the last one that was asked for an end counts: once the
 	// end is written another transaction may begin, and a marker that is still on its way would end that one.
 	Ask Ask
+	// Cause is why the transaction ends, in the task that the decision asks for; in those that repeat it, Again.
+	Cause Cause
+}
+
+// Cause is why a transaction ends.
+type Cause uint8
+
+// The causes.
+const (
+	Committed Cause = iota // by its producer, as the next one
+	Aborted
+	TimedOut
+	Fenced // another producer has taken the id, or the same one has begun anew
+	Again  // none: the end was decided before
+)
+
+// String names a cause, for metrics.
+func (c Cause) String() string {
+	return [...]string{"commit", "abort", "timeout", "fenced", "again"}[c]
 }
 
 // Ask is the number of a task, and whose it is.

@@ -50,7 +50,7 @@ func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, 
 	case t.State == record.Ongoing:
 		next := s.decided(t.Transaction, now, cmd.Commit)
 		next.NextProducerID, next.ClientVersion = kafka.NoProducerID, 0
-		s.end(out, now, next)
+		s.end(out, now, next, causeOf(cmd.Commit))
 		return nil
 	case t.State == completeOf(outcomeOf(cmd.Commit)):
 		return nil
@@ -87,14 +87,14 @@ func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, 
 	case isCopy, t.State != record.Ongoing && cmd.Commit:
 		return nil, kafka.InvalidTxnState
 	}
-	return s.prepareTwo(out, now, t, cmd.Commit, cmd.Fresh)
+	return s.prepareTwo(out, now, t, causeOf(cmd.Commit), cmd.Fresh)
 }
 
 // prepareTwo decides the end of a transaction, or of none, with the next epoch.
 func (s *Shard) prepareTwo(
-	out *coordinator.Outcome, now time.Time, t *transaction, commit bool, fresh kafka.ProducerID,
+	out *coordinator.Outcome, now time.Time, t *transaction, cause Cause, fresh kafka.ProducerID,
 ) (reply any, err error) {
-	next := s.decided(t.Transaction, now, commit)
+	next := s.decided(t.Transaction, now, cause == Committed)
 	next.NextProducerID, next.ClientVersion = kafka.NoProducerID, versionTwo
 	if isExhausted(t.Epoch) {
 		if fresh == kafka.NoProducerID {
@@ -109,15 +109,17 @@ func (s *Shard) prepareTwo(
 	if t.Epoch < math.MaxInt16 {
 		next.Epoch = t.Epoch + 1
 	}
-	s.end(out, now, next)
+	s.end(out, now, next, cause)
 	complete := s.complete(next, now)
 	return Producer{ID: complete.ProducerID, Epoch: complete.Epoch}, nil
 }
 
 // fence aborts an open transaction on behalf of the coordinator. Its producer has an epoch that is too old then.
-func (s *Shard) fence(out *coordinator.Outcome, now time.Time, t *transaction, fresh kafka.ProducerID) error {
+func (s *Shard) fence(
+	out *coordinator.Outcome, now time.Time, t *transaction, cause Cause, fresh kafka.ProducerID,
+) error {
 	if s.version >= versionTwo {
-		_, err := s.prepareTwo(out, now, t, false, fresh)
+		_, err := s.prepareTwo(out, now, t, cause, fresh)
 		return err
 	}
 	next := s.decided(t.Transaction, now, false)
@@ -125,15 +127,23 @@ func (s *Shard) fence(out *coordinator.Outcome, now time.Time, t *transaction, f
 	if t.Epoch < math.MaxInt16 {
 		next.Epoch = t.Epoch + 1
 	}
-	s.end(out, now, next)
+	s.end(out, now, next, cause)
 	return nil
 }
 
+// causeOf is why a transaction ends that its producer ends.
+func causeOf(commit bool) Cause {
+	if commit {
+		return Committed
+	}
+	return Aborted
+}
+
 // end writes the decision and has the markers written, as soon as it is committed.
-func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Transaction) {
+func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Transaction, cause Cause) {
 	out.Write(prepared)
 	if partitions := prepared.Partitions(); len(partitions) > 0 {
-		s.askMarkers(out, s.ids[prepared.ID], prepared, partitions)
+		s.askMarkers(out, s.ids[prepared.ID], prepared, partitions, cause)
 		return
 	}
 	out.Write(s.complete(prepared, now))
@@ -142,13 +152,14 @@ func (s *Shard) end(out *coordinator.Outcome, now time.Time, prepared *record.Tr
 // askMarkers has markers written for the id of t. Whoever was asked before answers in vain from now on.
 func (s *Shard) askMarkers(
 	out *coordinator.Outcome, t *transaction, prepared *record.Transaction, partitions []kafka.TopicPartition,
+	cause Cause,
 ) {
 	s.asks++
 	t.asked = Ask{Life: s.options.Life, Number: s.asks}
 	out.Ask(WriteMarkers{
 		ID: prepared.ID, ProducerID: prepared.ProducerID, Epoch: prepared.Epoch,
 		Commit: prepared.State == record.PrepareCommit, ClientVersion: prepared.ClientVersion,
-		Partitions: partitions, Decided: prepared.LastUpdate, Ask: t.asked,
+		Partitions: partitions, Decided: prepared.LastUpdate, Ask: t.asked, Cause: cause,
 	})
 }
 
@@ -168,7 +179,7 @@ func (s *Shard) proceed(out *coordinator.Outcome, now time.Time, t *transaction)
 		out.Write(s.complete(t.Transaction, now))
 		return
 	}
-	s.askMarkers(out, t, t.Transaction, slices.Clone(t.unmarked))
+	s.askMarkers(out, t, t.Transaction, slices.Clone(t.unmarked), Again)
 }
 
 const (

@@ -29,7 +29,7 @@ func (s *Shard) initProducerID(
 	case cmd.hasProducer() && !t.mayBelongTo(cmd):
 		return nil, kafka.ProducerFenced
 	case t.State == record.Ongoing:
-		if err := s.fence(out, now, t, cmd.Fresh); err != nil {
+		if err := s.fence(out, now, t, Fenced, cmd.Fresh); err != nil {
 			return nil, err
 		}
 		return nil, kafka.ConcurrentTransactions

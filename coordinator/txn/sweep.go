@@ -65,7 +65,7 @@ func (t *transaction) partitionCount() int {
 }
 
 func (s *Shard) abortLate(out *coordinator.Outcome, now time.Time, t *transaction, fresh kafka.ProducerID) {
-	err := s.fence(out, now, t, fresh)
+	err := s.fence(out, now, t, TimedOut, fresh)
 	if errors.Is(err, ErrNeedsProducerID) {
 		t.awaits = now.Add(s.options.AbortInterval)
 		out.Ask(AllocateProducerID{ID: t.ID, Expire: Expire{ProducerID: t.ProducerID, Epoch: t.Epoch}})

@@ -75,6 +75,7 @@ const (
 	PartitionStart  Name = "spate_partition_log_start_offset"
 	PartitionEnd    Name = "spate_partition_log_end_offset"
 	PartitionHW     Name = "spate_partition_high_watermark"
+	PartitionLSO    Name = "spate_partition_last_stable_offset"
 
 	Partitions        Name = "spate_partitions"
 	PartitionsOffline Name = "spate_partitions_offline"
@@ -96,6 +97,13 @@ const (
 	Groups              Name = "spate_groups"
 	GroupMembers        Name = "spate_group_members"
 	GroupOffsets        Name = "spate_group_offsets"
+
+	TransactionalIDs  Name = "spate_transactional_ids"
+	TransactionsEnded Name = "spate_transactions_ended_total"
+	MarkersPending    Name = "spate_transactions_awaiting_markers"
+	MarkerTime        Name = "spate_transaction_markers_seconds"
+	MarkersWritten    Name = "spate_transaction_markers_written_total"
+	MarkersRefused    Name = "spate_transaction_markers_refused_total"
 )
 
 // Table is every metric, beside those of the Go runtime and the process.
@@ -160,6 +168,8 @@ var Table = []Desc{
 	{PartitionEnd, Level, "offset", []string{"topic", "partition"}, "Log end offset."},
 	{PartitionHW, Level, "offset", []string{"topic", "partition"},
 		"High watermark: what consumers may read, exclusive."},
+	{PartitionLSO, Level, "offset", []string{"topic", "partition"}, "Last stable offset: what consumers of committed " +
+		"records may read, exclusive. It is the high watermark unless a transaction is open."},
 
 	{Partitions, Level, "partitions", nil, "Partitions hosted here."},
 	{PartitionsOffline, Level, "partitions", nil,
@@ -168,22 +178,34 @@ var Table = []Desc{
 	{MetadataOffset, Level, "offset", nil, "Offset of the last metadata record that was applied."},
 	{FetchSessions, Level, "sessions", nil, "Incremental fetch sessions."},
 	{Delayed, Level, "requests", []string{"kind"}, "Requests that wait in purgatory: produce or fetch."},
-	{Coordinators, Level, "partitions", []string{"state"}, "Partitions of __consumer_offsets led here, by what their " +
-		"coordinator is doing: loading, serving, fallen (an append failed, it loads again), corrupt (not served)."},
-	{CoordinatorQueue, Level, "commands", nil, "Commands that wait for their coordinator's next turn."},
-	{CoordinatorCommands, Count, "commands", nil, "Commands that coordinators decided, heartbeats among them."},
-	{CoordinatorTime, Duration, "seconds", nil, "From a coordinator's decision until what it rests on was committed."},
-	{CoordinatorRecords, Count, "records", nil, "Records that coordinators appended."},
-	{CoordinatorBytes, Count, "bytes", nil, "Bytes of batches that coordinators appended."},
-	{CoordinatorErrors, Count, "errors", []string{"kind"}, "What went wrong in coordinators: append (its state was " +
-		"loaded again), corrupt (a load that found a record it cannot read), unknown (a record of a later version " +
-		"was skipped), too-large (records that exceed max.message.bytes), no-room (the disk is full), overflow (the " +
-		"queue was full)."},
-	{CoordinatorLoadTime, Duration, "seconds", nil, "Loading one partition of __consumer_offsets."},
-	{CoordinatorLoaded, Count, "records", nil, "Records that were read while loading."},
+	{Coordinators, Level, "partitions", []string{"of", "state"}, "Partitions of __consumer_offsets (of=\"groups\") " +
+		"and __transaction_state (of=\"transactions\") led here, by what their coordinator is doing: loading, " +
+		"serving, fallen (an append failed, it loads again), corrupt (not served)."},
+	{CoordinatorQueue, Level, "commands", []string{"of"}, "Commands that wait for their coordinator's next turn."},
+	{CoordinatorCommands, Count, "commands", []string{"of"},
+		"Commands that coordinators decided, heartbeats among them."},
+	{CoordinatorTime, Duration, "seconds", []string{"of"},
+		"From a coordinator's decision until what it rests on was committed."},
+	{CoordinatorRecords, Count, "records", []string{"of"}, "Records that coordinators appended."},
+	{CoordinatorBytes, Count, "bytes", []string{"of"}, "Bytes of batches that coordinators appended."},
+	{CoordinatorErrors, Count, "errors", []string{"of", "kind"}, "What went wrong in coordinators: append (its " +
+		"state was loaded again), corrupt (a load that found a record it cannot read), unknown (a record of a later " +
+		"version was skipped), too-large (records that exceed max.message.bytes), no-room (the disk is full), " +
+		"overflow (the queue was full)."},
+	{CoordinatorLoadTime, Duration, "seconds", []string{"of"}, "Loading one partition of a coordinators' topic."},
+	{CoordinatorLoaded, Count, "records", []string{"of"}, "Records that were read while loading."},
 	{Groups, Level, "groups", []string{"type", "state"},
 		"Groups coordinated here; up to a second old, like the next two."},
 	{GroupMembers, Level, "members", nil, "Members of these groups."},
 	{GroupOffsets, Level, "offsets", nil, "Committed offsets held here, one for each group and partition."},
+	{TransactionalIDs, Level, "ids", []string{"state"}, "Transactional ids coordinated here, by the state of their " +
+		"transaction: Ongoing is open, PrepareCommit and PrepareAbort wait for their markers; up to a second old."},
+	{TransactionsEnded, Count, "transactions", []string{"outcome"}, "Transactions whose end was decided here: " +
+		"commit, abort (by the producer), timeout (transaction.timeout.ms), fenced (the producer has begun anew)."},
+	{MarkersPending, Level, "transactions", nil, "Transactions whose markers are being written."},
+	{MarkerTime, Duration, "seconds", nil, "From the decision of a transaction's end until its markers were " +
+		"committed, or refused."},
+	{MarkersWritten, Count, "markers", nil, "Markers that were committed, one for each transaction and partition."},
+	{MarkersRefused, Count, "markers", nil, "Markers that could not be written; they are tried again."},
 	{BuildInfo, Level, "", []string{"version", "go"}, "Always 1; the labels say what runs."},
 }
