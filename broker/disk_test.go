@@ -265,9 +265,9 @@ func TestFailedLogDirTakesItsPartitionsOffline(t *testing.T) {
 			if got := c.readAll("orders", inA); !slices.Equal(got, []string{"a", "e"}) {
 				t.Fatalf("the healthy directory gives %q", got)
 			}
-			if !strings.Contains(n.log.String(), "a log directory is offline") {
-				t.Error("the log does not say so")
-			}
+			eventually(t, "the log says so", func() bool {
+				return strings.Contains(n.log.String(), "a log directory is offline")
+			})
 			n.createTopic("later", 3)
 			for p := range int32(3) {
 				c.produce("later", p, "x") // all are in the directory that is left
