@@ -45,7 +45,8 @@ func (s *shard) writeTransaction(now time.Time, records []coordinator.Record, t 
 	if err != nil || s.machine == nil {
 		return err
 	}
-	producer := record.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch, Sequence: kafka.NoSequence}
+	// Each batch begins with sequence 0, as Kafka's do: nobody checks it.
+	producer := record.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch}
 	b.builder.Reset(record.BuilderOptions{Producer: &producer, Transactional: true})
 	b.add(kafka.Timestamp(now.UnixMilli()))
 	terms := coordinator.Terms{Verification: t.Verification}
