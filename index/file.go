@@ -256,13 +256,6 @@ func (f *File) appendDurably(file vfs.File, view []byte) error {
 	return nil
 }
 
-// Renamed tells the index that its file has another name now.
-func (f *File) Renamed(name string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.path = name
-}
-
 // Rename gives the file another name, if there is one. A reader finds it under the old name or the new, never under
 // none.
 func (f *File) Rename(name string) error {

@@ -296,8 +296,7 @@ func TestFileLife(t *testing.T) {
 	if Offsets(tail).At(0) != (OffsetEntry{1000, 1000}) || f.Path() != name {
 		t.Errorf("tail %v of %s", tail, f.Path())
 	}
-	must(t, disk.Rename(name, name+".deleted"))
-	f.Renamed(name + ".deleted")
+	must(t, f.Rename(name+".deleted"))
 	must(t, f.Close())
 	if view, err := f.View(); err != nil || len(view) != 515*8 {
 		t.Errorf("reopened: %d bytes, %v", len(view), err)

@@ -197,7 +197,9 @@ func (l *Log) detach() (folder string, err error) {
 	if err != nil {
 		return "", err
 	}
+	l.leaving.Store(&errDeleted)
 	if folder, err = l.dir.renameAside(l.tp, deleteSuffix); err != nil {
+		l.leaving.Store(nil)
 		l.append.Lock()
 		l.gone = nil // where the disk is only full, the log stays
 		l.append.Unlock()

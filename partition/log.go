@@ -57,8 +57,10 @@ type Log struct {
 
 	moving   atomic.Bool  // a Move has this log; it is not cleaned meanwhile
 	swapping atomic.Bool  // the move is about to hold the append lock across I/O
-	moved    atomic.Bool  // the log is in another directory now, and this one only what is left of it
 	cuts     atomic.Int64 // truncations so far: a copy that saw fewer is none
+	// leaving is why the folder is about to have another name, or has one: ErrMoved or errDeleted. It is set before, so
+	// that a reader who looked for a file and then finds nil here, has looked in the log's folder.
+	leaving atomic.Pointer[error]
 
 	// append is the append lock. It is held across the one write of an append, and by truncation.
 	append    sync.Mutex
@@ -261,12 +263,13 @@ func (l *Log) segmentOptions() segment.Options {
 // lack of descriptors pass, unless they were found out too late and the active segment takes no more writes; bytes that
 // changed on the disk are this log's trouble alone; everything else takes the log directory offline.
 func (l *Log) storageError(err error) error {
+	if reason := l.leaving.Load(); reason != nil {
+		return *reason // what is gone was not there to stay
+	}
 	var corrupt *segment.CorruptError
 	switch {
 	case errors.Is(err, kafka.KafkaStorageError), errors.Is(err, kafka.UnknownTopicOrPartition):
 		return err
-	case l.moved.Load():
-		return ErrMoved // what is gone was not there to stay
 	case l.future:
 	case errors.As(err, &corrupt):
 		l.dir.stats.Corruptions.Add(1)

@@ -447,7 +447,7 @@ func TestDelete(t *testing.T) {
 	}
 	r.Release()
 	_, err = l.Read(0, 100, true, 8)
-	wantError(t, err, kafka.KafkaStorageError)
+	wantError(t, err, kafka.UnknownTopicOrPartition)
 	_, err = w.client(l, batchSpec{pid: kafka.NoProducerID, ts: w.now()}.build(t))
 	wantError(t, err, kafka.UnknownTopicOrPartition)
 	wantError(t, l.Flush(), kafka.UnknownTopicOrPartition)

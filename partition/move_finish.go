@@ -160,10 +160,10 @@ func (m *Move) undo(name string) error {
 // whatever else happens there, the copy is complete.
 func (m *Move) removeSourceLocked() error {
 	s := m.source
-	s.moved.Store(true) // a reader that opens a file by its old name must not take the failure for the disk's
+	s.leaving.Store(&ErrMoved)
 	folder, err := s.dir.renameAside(s.tp, deleteSuffix)
 	if vfs.Exhausted(err) {
-		s.moved.Store(false)
+		s.leaving.Store(nil)
 		return err
 	}
 	if err == nil {

@@ -373,3 +373,41 @@ func TestRefusedMarkerLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Goal: aborted records are never given as committed ones because the folder was renamed between the look-up of records
+// and that of what was aborted. Method: a log is deleted when the index of a sealed segment is about to be opened.
+func TestAbortedRecordsOfALogThatIsDeleted(t *testing.T) {
+	for name, ask := range map[string]func(l *Log) error{
+		"read": func(l *Log) error {
+			var aborted []AbortedTransaction
+			r, err := l.ReadCommitted(0, 1<<20, true, l.LogEndOffset(), &aborted)
+			r.Release()
+			return err
+		},
+		"asked for": func(l *Log) error {
+			_, err := l.AbortedTransactions(nil, 0, l.LogEndOffset())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			var l *Log
+			deleted := false
+			w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+				if l != nil && !deleted && op.Kind == vfs.OpOpen && strings.HasSuffix(op.Name, ".txnindex") {
+					deleted = true
+					_, err := l.detach() // the segments are still the log's
+					must(err)
+				}
+				return nil
+			})
+			made := w.openLog(t, moveConfig())
+			w.fill(t, made)
+			l = made
+			wantError(t, ask(made), kafka.UnknownTopicOrPartition)
+			if !deleted {
+				t.Error("no index was opened")
+			}
+		})
+	}
+}

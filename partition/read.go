@@ -80,7 +80,7 @@ func (l *Log) read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Off
 			// Of the same segments: where one was replaced meanwhile, by compaction or retention, what was aborted is
 			// not known any more, although the range that was found still has it.
 			first := len(*aborted)
-			if *aborted, err = abortedIn(list[find(list, offset):], *aborted, offset, found.NextOffset); err != nil {
+			if *aborted, err = l.abortedIn(list[find(list, offset):], *aborted, offset, found.NextOffset); err != nil {
 				*aborted = (*aborted)[:first]
 				found.Release()
 			}
@@ -128,7 +128,7 @@ func (l *Log) outOfRange(offset kafka.Offset) error {
 
 // readError is what a reader is told: that the log is gone, or that its disk has failed, which ends the directory.
 func (l *Log) readError(err error) error {
-	if errors.Is(err, segment.ErrClosed) && !l.moved.Load() {
+	if errors.Is(err, segment.ErrClosed) && l.leaving.Load() == nil {
 		return errClosed
 	}
 	l.append.Lock() // waits for the end of a move: then it is known where the log is now

@@ -55,7 +55,7 @@ func (l *Log) AbortedTransactions(dst []AbortedTransaction, from, to kafka.Offse
 	}
 	for {
 		list := *l.segments.Load()
-		all, err := abortedIn(list[find(list, from):], dst, from, to)
+		all, err := l.abortedIn(list[find(list, from):], dst, from, to)
 		if l.replaced(list, err) {
 			continue
 		}
@@ -64,6 +64,19 @@ func (l *Log) AbortedTransactions(dst []AbortedTransaction, from, to kafka.Offse
 		}
 		return all, nil
 	}
+}
+
+// abortedIn is the aborted transactions in list, segments of the log. In a folder that has another name by now no index
+// is found, which does not tell that nothing was aborted.
+func (l *Log) abortedIn(list []*segment.Segment, dst []AbortedTransaction, from, to kafka.Offset) (
+	[]AbortedTransaction, error) {
+	dst, err := abortedIn(list, dst, from, to)
+	if err == nil && l.leaving.Load() != nil {
+		l.append.Lock() // waits for the end of a move
+		err = l.gone
+		l.append.Unlock()
+	}
+	return dst, err
 }
 
 func abortedIn(list []*segment.Segment, dst []AbortedTransaction, from, to kafka.Offset) ([]AbortedTransaction, error) {

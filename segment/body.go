@@ -121,6 +121,9 @@ func (b *body) detach() func() error {
 	}
 }
 
+// indexes are the index files, in the order of suffixes.
+func (b *body) indexes() [3]*index.File { return [...]*index.File{b.offsets, b.times, b.aborted} }
+
 // live says whether the indexes are in memory, ready for an append.
 func (b *body) live() bool { return b.offsets.Live() != nil }
 

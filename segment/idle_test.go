@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path"
+	"runtime"
 	"syscall"
 	"testing"
 
+	"spate/index"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -267,6 +269,52 @@ func BenchmarkUse(b *testing.B) {
 				}
 			}
 			check(b, s.Close())
+		})
+	}
+}
+
+// TestAbortedWhileSegmentGoes: who asks for aborted transactions while the files are renamed or removed is told all of
+// them, or that the segment is gone; never that there are none. Method: ask between any two steps.
+func TestAbortedWhileSegmentGoes(t *testing.T) {
+	for name, leave := range map[string]func(*Segment) error{
+		"renamed": (*Segment).RenameDeleted, "removed": (*Segment).Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			step, steps := 0, 1
+			for at := 0; at < steps; at++ {
+				var s *Segment
+				asked := make(chan error, 1)
+				ask := func() {
+					list, _, err := s.Aborted(nil, 0, 10)
+					if err == nil && len(list) != 1 {
+						err = fmt.Errorf("%d aborted transactions", len(list))
+					}
+					asked <- err
+				}
+				disk := vfs.NewFault(memDisk(t), func(op vfs.Op) error {
+					if op.Kind == vfs.OpRename || op.Kind == vfs.OpRemove {
+						if step == at {
+							go ask()
+							runtime.Gosched()
+						}
+						step++
+					}
+					return nil
+				})
+				s = create(t, disk, 0, testOptions())
+				stamped(t, s, 100, 3)
+				must(t, s.AppendAborted(index.Transaction{ProducerID: 7, LastStableOffset: 1}))
+				must(t, s.Seal())
+				step = 0
+				must(t, leave(s))
+				steps = step
+				if err := <-asked; err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("before step %d: %v", at, err)
+				}
+			}
+			if steps < len(suffixes) {
+				t.Errorf("%d steps", steps)
+			}
 		})
 	}
 }

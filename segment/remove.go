@@ -25,16 +25,18 @@ func (s *Segment) RenameDeleted() error {
 	if s.doomed {
 		return nil
 	}
-	for _, suffix := range suffixes {
-		name := s.path(suffix)
-		if err := s.disk.Rename(name, name+DeletedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	name := s.name()
+	if err := s.disk.Rename(name, name+DeletedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.suffix = DeletedSuffix
+	for i, f := range b.indexes() {
+		// Each knows its new name at once: a reader who found nothing would take it that nothing was aborted.
+		if err := f.Rename(s.path(suffixes[i+1])); err != nil {
 			return err
 		}
 	}
-	s.doomed, s.suffix = true, DeletedSuffix
-	b.offsets.Renamed(s.path(index.OffsetKind.Suffix))
-	b.times.Renamed(s.path(index.TimeKind.Suffix))
-	b.aborted.Renamed(s.path(index.TransactionKind.Suffix))
+	s.doomed = true
 	return nil
 }
 
@@ -44,16 +46,20 @@ func (s *Segment) Remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doomed = true
-	var errs []error
+	names := make([]string, 0, 2*len(suffixes))
 	for _, suffix := range suffixes {
-		errs = append(errs, removeMissing(s.disk, s.path(suffix)))
+		names = append(names, s.path(suffix))
 	}
-	if b := s.body.Load(); b != nil { // a renaming that failed may have got no further than the indexes
-		for _, f := range []*index.File{b.offsets, b.times, b.aborted} {
-			errs = append(errs, removeMissing(s.disk, f.Path()))
+	if b := s.body.Load(); b != nil { // a renaming that failed may have got no further than some of the files
+		for _, f := range b.indexes() {
+			names = append(names, f.Path())
 		}
 	}
-	s.drop()
+	s.drop() // first: a reader who does not find a file learns that the segment is gone
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, removeMissing(s.disk, name))
+	}
 	return errors.Join(errs...)
 }
 

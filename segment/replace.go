@@ -43,7 +43,7 @@ func (s *Segment) Rename(suffix string) error {
 	if b == nil {
 		return ErrClosed
 	}
-	for i, f := range [...]*index.File{b.offsets, b.times, b.aborted} {
+	for i, f := range b.indexes() {
 		if err := f.Rename(path.Join(s.dir, FileName(s.base, suffixes[i+1])+suffix)); err != nil {
 			return err
 		}

@@ -51,11 +51,21 @@ func (s *Segment) reviveAborted(b *body) error {
 // Aborted appends to dst the aborted transactions of this segment that overlap with the offsets [from, to). It reports
 // whether those are all of them: if not, later segments may hold the markers of more.
 func (s *Segment) Aborted(dst []index.Transaction, from, to kafka.Offset) (_ []index.Transaction, all bool, err error) {
-	b, err := s.acquire()
-	if err != nil {
-		return dst, false, err
+	for {
+		b, err := s.acquire()
+		if err != nil {
+			return dst, false, err
+		}
+		found, all, err := b.abortedIn(dst, from, to)
+		b.release()
+		// An index that is not there has no transactions, unless it is gone because the segment is.
+		if err != nil || s.body.Load() == b {
+			return found, all, err
+		}
 	}
-	defer b.release()
+}
+
+func (b *body) abortedIn(dst []index.Transaction, from, to kafka.Offset) (_ []index.Transaction, all bool, err error) {
 	view, err := b.aborted.View()
 	if err != nil {
 		return dst, false, err
