@@ -18,9 +18,10 @@ import (
 	"spate/kafka/record"
 )
 
-// txnProducer is a transactional producer of the newer protocol, on a connection of its own.
+// txnProducer is a transactional producer, on a connection of its own.
 type txnProducer struct {
 	c         *client
+	isOlder   bool // it speaks the protocol before transaction.version 2
 	id        string
 	timeoutMs int32 // a minute where it is 0
 	record.Producer
@@ -68,10 +69,18 @@ func (p *txnProducer) begin() error {
 	}
 }
 
-// write appends a record to a partition, which is added to the transaction by that.
+// write appends a record to a partition, which is added to the transaction by that; by the older protocol it is added
+// before.
 func (p *txnProducer) write(topic string, partition int32, value string) (code int16, err error) {
+	version := int16(12)
+	if p.isOlder {
+		version = 11
+		if code, err := p.add(topic, partition); err != nil || code != kafka.NoError {
+			return code, err
+		}
+	}
 	producer := p.Producer
-	r := produceRequest(12, -1, topic, kafka.ZeroUUID, partition,
+	r := produceRequest(version, -1, topic, kafka.ZeroUUID, partition,
 		batchOf(record.BuilderOptions{Producer: &producer, Transactional: true}, value))
 	r.TransactionID = &p.id
 	response, err := p.call(r)
@@ -81,20 +90,46 @@ func (p *txnProducer) write(topic string, partition int32, value string) (code i
 	return response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, nil
 }
 
+func (p *txnProducer) add(topic string, partition int32) (code int16, err error) {
+	r := kmsg.NewPtrAddPartitionsToTxnRequest()
+	r.SetVersion(3)
+	r.TransactionalID, r.ProducerID, r.ProducerEpoch = p.id, int64(p.ID), int16(p.Epoch)
+	r.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: topic, Partitions: []int32{partition}}}
+	response, err := p.call(r)
+	if err != nil {
+		return 0, err
+	}
+	return response.(*kmsg.AddPartitionsToTxnResponse).Topics[0].Partitions[0].ErrorCode, nil
+}
+
 // end ends the transaction, and goes on with the epoch that it is told.
 func (p *txnProducer) end(commit bool) (code int16, err error) {
 	r := kmsg.NewPtrEndTxnRequest()
 	r.SetVersion(5)
+	if p.isOlder {
+		r.SetVersion(4)
+	}
 	r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.Commit = p.id, int64(p.ID), int16(p.Epoch), commit
 	response, err := p.call(r)
 	if err != nil {
 		return 0, err
 	}
 	ended := response.(*kmsg.EndTxnResponse)
-	if ended.ErrorCode == kafka.NoError {
+	if ended.ErrorCode == kafka.NoError && !p.isOlder {
 		p.ID, p.Epoch = kafka.ProducerID(ended.ProducerID), kafka.ProducerEpoch(ended.ProducerEpoch)
 	}
 	return ended.ErrorCode, nil
+}
+
+// state is that of the transactional id.
+func (p *txnProducer) state() (string, error) {
+	r := kmsg.NewPtrDescribeTransactionsRequest()
+	r.TransactionalIDs = []string{p.id}
+	response, err := p.call(r)
+	if err != nil {
+		return "", err
+	}
+	return response.(*kmsg.DescribeTransactionsResponse).TransactionStates[0].State, nil
 }
 
 // committed is what a reader of committed records makes of a partition, and whether a transaction is open in it.
@@ -350,12 +385,6 @@ func TestTransactionsAreDowngraded(t *testing.T) {
 			t.Fatalf("%s: %v %v", what, kafka.ErrorOf(code), err)
 		}
 	}
-	call := func(r kmsg.Request) kmsg.Response {
-		t.Helper()
-		response, err := p.call(r)
-		step("call", 0, err, nil)
-		return response
-	}
 	begin := func() {
 		t.Helper()
 		step("begin", 0, p.begin(), nil)
@@ -363,21 +392,12 @@ func TestTransactionsAreDowngraded(t *testing.T) {
 	older := func(value string) {
 		t.Helper()
 		begin()
-		add := kmsg.NewPtrAddPartitionsToTxnRequest()
-		add.SetVersion(3)
-		add.TransactionalID, add.ProducerID, add.ProducerEpoch = p.id, int64(p.ID), int16(p.Epoch)
-		add.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "orders", Partitions: []int32{0}}}
-		added := call(add).(*kmsg.AddPartitionsToTxnResponse)
-		step("add", added.Topics[0].Partitions[0].ErrorCode, nil, nil)
-		producer := p.Producer
-		r := produceRequest(11, -1, "orders", kafka.ZeroUUID, 0,
-			batchOf(record.BuilderOptions{Producer: &producer, Transactional: true}, value))
-		r.TransactionID = &p.id
-		step("write", call(r).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, nil, nil)
-		end := kmsg.NewPtrEndTxnRequest()
-		end.SetVersion(4)
-		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = p.id, int64(p.ID), int16(p.Epoch), true
-		step("end", call(end).(*kmsg.EndTxnResponse).ErrorCode, nil, nil)
+		p.isOlder = true
+		defer func() { p.isOlder = false }()
+		code, err := p.write("orders", 0, value)
+		step("write", code, err, nil)
+		code, err = p.end(true)
+		step("end", code, err, nil)
 	}
 	newer := func(value string, want error) {
 		t.Helper()
