@@ -7,7 +7,7 @@ SEED ?= $(shell date +%s)
 COMPAT ?= # flags of the compatibility tests: -long (50 members in every library, minutes of faults), -kafka (groups and Connect against Apache Kafka)
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build run test unit race kill proof compat lint fuzz crash bench check clean
+.PHONY: build run test unit race kill proof compat browser lint fuzz crash bench check clean
 
 build: ## bin/spate, one static binary (-buildvcs=false: git refuses to look at a checkout that another user owns)
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/spate ./cmd/spate
@@ -15,7 +15,7 @@ build: ## bin/spate, one static binary (-buildvcs=false: git refuses to look at 
 run: build ## a broker on the defaults: PLAINTEXT://127.0.0.1:9092, data in ./data
 	bin/spate broker
 
-test: unit race kill proof compat ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
+test: unit race kill proof compat browser ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
 
 unit: build
 	$(GO) test ./...
@@ -39,6 +39,9 @@ proof: build ## what the design promises of its I/O, seen from outside (strace, 
 
 compat: build ## unmodified clients, alone and in groups, and Kafka's own tools against the real binary and beside Kafka
 	cd tools && $(GO) test -count=1 -timeout 30m -parallel 6 ./compat/... $(COMPAT)
+
+browser: build ## pages that spate writes, in chromium without a window and without a network
+	cd tools && $(GO) test -count=1 -v ./browser
 
 crash: build ## power cuts on a loop device, a full disk; needs root
 	cd tools && $(GO) test -count=1 -v -tags crash -run PowerCut ./chaos -seed $(SEED)

@@ -77,6 +77,7 @@
     }
     const y = { ...axis, size: 76, values: (u, at) => at.map((v) => (v == null ? "" : text(p.unit, v, 4))) };
     if (p.unit === "bytes") y.incrs = Array.from({ length: 50 }, (_, n) => 2 ** n);
+    if (p.unit === "") y.incrs = Array.from({ length: 40 }, (_, n) => [1, 2, 5][n % 3] * 10 ** Math.floor(n / 3));
     const few = p.at.length <= 40;
     const opts = {
       width: Math.max(box.clientWidth, 200), height: 280, padding: [12, 16, 0, 0],
