@@ -21,7 +21,7 @@ func main() {
 	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
 	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	out := flag.String("out", "BENCHMARKS.md", "the file to write")
-	only := flag.String("only", "", "measure nothing but load, recovery, groups, compaction or partitions")
+	only := flag.String("only", "", "measure one part: load, recovery, transactions, groups, compaction or partitions")
 	flag.Parse()
 	if err := run(*rounds, *long, *scale, *recoverGB, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -95,7 +95,9 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 		name string
 		run  func() error
 	}{
-		{"load", func() error { return measureLoad(brokers, scale, rounds, all, say) }},
+		{"load", func() error {
+			return inTurn(brokers, rounds, say, func(n int) error { return measureBroker(brokers[n], scale, all[n]) })
+		}},
 		{"recovery", func() error {
 			for n, b := range brokers[:2] {
 				say("restart of %s after kill -9 with %g GB", b.name, recoverGB)
@@ -105,9 +107,18 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 			}
 			return nil
 		}},
+		{"transactions", func() error {
+			return inTurn(brokers, rounds, say, func(n int) error {
+				return measureTransactions(brokers[n], scale, all[n])
+			})
+		}},
 		{"groups", func() error { return measureGroups(brokers[:2], scale, rounds, all) }},
 		{"compaction", func() error { return measureCompaction(brokers[:2], scale, long, all) }},
-		{"partitions", func() error { return measureMany(brokers, scale, long, all) }},
+		{"partitions", func() error {
+			return inTurn(brokers, long, say, func(n int) error {
+				return measureMany(brokers[n], manyOf(scale), all[n])
+			})
+		}},
 	} {
 		if only != "" && only != part.name {
 			continue
@@ -120,8 +131,8 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 	return writeReport(out, rounds, long, scale, recoverGB, brokers, all)
 }
 
-// measureLoad starts each broker once a round.
-func measureLoad(brokers []broker, scale float64, rounds int, all []results, say func(string, ...any)) error {
+// inTurn measures each broker once a round.
+func inTurn(brokers []broker, rounds int, say func(string, ...any), measure func(n int) error) error {
 	for round := range rounds {
 		for i := range brokers {
 			n := i
@@ -129,7 +140,7 @@ func measureLoad(brokers []broker, scale float64, rounds int, all []results, say
 				n = len(brokers) - 1 - i
 			}
 			say("round %d of %d: %s", round+1, rounds, brokers[n].name)
-			if err := measureBroker(brokers[n], scale, all[n]); err != nil {
+			if err := measure(n); err != nil {
 				return fmt.Errorf("%s: %w", brokers[n].name, err)
 			}
 		}

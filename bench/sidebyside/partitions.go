@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"time"
 
@@ -18,24 +17,9 @@ func manyOf(scale float64) bench.Partitions {
 	return bench.Partitions{Topics: manyTopics, Each: each, Records: 3, RecordBytes: recordBytes}
 }
 
-// measureMany makes many partitions on each broker in turn, writes a little into each, and takes what they cost and how
-// long the ways back take after kill -9 and after a clean stop.
-func measureMany(brokers []broker, scale float64, rounds int, all []results) error {
-	for round := range rounds {
-		for i := range brokers {
-			n := i
-			if round%2 == 1 {
-				n = len(brokers) - 1 - i
-			}
-			if err := measureManyOn(brokers[n], manyOf(scale), all[n]); err != nil {
-				return fmt.Errorf("%s: %w", brokers[n].name, err)
-			}
-		}
-	}
-	return nil
-}
-
-func measureManyOn(b broker, many bench.Partitions, r results) error {
+// measureMany makes many partitions, writes a little into each, and takes what they cost and how long the ways back
+// take after kill -9 and after a clean stop.
+func measureMany(b broker, many bench.Partitions, r results) error {
 	dir, err := os.MkdirTemp("", "spate-bench-")
 	if err != nil {
 		return err

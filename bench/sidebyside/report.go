@@ -37,6 +37,8 @@ const (
 	rowCommitP99        = "offset commits, 50 groups, 6 partitions each: p99, ms"
 	rowGroupsServed     = "restart with 10,000 groups and 1,000,000 offsets: all served after, ms"
 	rowGroupsMemory     = "restart with 10,000 groups and 1,000,000 offsets: anonymous memory, MiB"
+	rowTransactionsP50  = "transactions of 10 records at 100/s, read committed: end to end p50, ms"
+	rowTransactionsP99  = "transactions of 10 records at 100/s, read committed: end to end p99, ms"
 	rowManyCreate       = "10,000 partitions: time to create, s"
 	rowManyMemoryUsed   = "10,000 partitions: anonymous memory after 3 records in each, MiB"
 	rowManyMemory       = "10,000 partitions: anonymous memory, idle after a restart, MiB"
@@ -67,7 +69,7 @@ var goals = map[string]struct {
 // cleanerBound is what a compaction may take beside the memory for keys: its buffers, and what is garbage for a while.
 const cleanerBound = 16 << 20
 
-var order = []string{
+var order = slices.Concat([]string{
 	rowProduceLarge,
 	rowProduceLargeRate,
 	rowProduceSmall,
@@ -86,6 +88,7 @@ var order = []string{
 	rowCommitRate,
 	rowCommitP50,
 	rowCommitP99,
+}, transactionOrder(), []string{
 	rowGroupsServed,
 	rowGroupsMemory,
 	rowManyCreate,
@@ -102,7 +105,7 @@ var order = []string{
 	rowCompactPeak,
 	rowCompactGrowth,
 	rowCompactBytes,
-}
+})
 
 const method = `# Benchmarks
 
@@ -120,6 +123,11 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
 - Groups: the restart is one after a clean stop, timed from the start of the process until the broker lists all groups and has given a committed
   offset of each, which is checked; memory is taken three seconds later. A commit is one OffsetCommit request, which a group sends when the one
   before is answered; as many as are counted go before, uncounted. A scale other than 1 changes the numbers of groups and commits.
+- Transactions: each producer begins one, sends its records to all partitions in turn, waits until they are acknowledged, commits, and begins the next when
+  it is told that it is committed; as many as are counted go before, uncounted. The commit is timed from the last acknowledgement until that answer.
+  Records are added to transactions by the broker (transaction.version 2, the default of both). From end to end a transaction counts from the moment
+  that it was due to begin until a reader of committed records has its records, all of which must come, and once. A scale other than 1 changes the
+  numbers of transactions.
 - Compaction: a topic of one partition, keys of 12 bytes drawn at random and values of 40, uncompressed batches of up to 128 KiB, 256 MiB segments;
   both brokers with log.cleaner.dedupe.buffer.size=134217728 (the default) and log.cleaner.backoff.ms=100. The log is written once; each round
   compacts a copy of it after a start, from the moment that min.cleanable.dirty.ratio goes from 1 to 0 until cleaner-offset-checkpoint says that all
