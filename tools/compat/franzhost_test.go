@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// franzHostEnv turns the test binary into a host of franz-go members.
+// franzHostEnv turns the test binary into a host of franz-go members, or into a process of a chain.
 const franzHostEnv = "SPATE_COMPAT_FRANZ_HOST"
 
 type franzConfig struct {
@@ -53,6 +53,9 @@ func (m *franzMember) write(name string, fields map[string]any) {
 
 // runFranzHost takes commands until standard input ends.
 func runFranzHost() {
+	if os.Getenv(franzHostEnv) == "chain" {
+		runFranzChain()
+	}
 	members := map[string]*franzMember{}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var c franzCommand
@@ -88,33 +91,24 @@ func franzPartitions(of map[string][]int32) []map[string]any {
 	return all
 }
 
-func startFranzMember(c *franzCommand) (*franzMember, error) {
-	m := &franzMember{name: c.Member, topic: c.Topic}
-	revoked := func(_ context.Context, _ *kgo.Client, of map[string][]int32) {
-		m.write("partitions_revoked", map[string]any{"partitions": franzPartitions(of)})
-	}
+// options are those of a consumer in the group.
+func (c *franzConfig) options(topic string) []kgo.Opt {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(c.Config.Bootstrap), kgo.ClientID(c.Config.Client), kgo.ConsumeTopics(c.Topic),
-		kgo.ConsumerGroup(c.Config.Group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SeedBrokers(c.Bootstrap), kgo.ClientID(c.Client), kgo.ConsumeTopics(topic),
+		kgo.ConsumerGroup(c.Group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(sessionMs * time.Millisecond), kgo.HeartbeatInterval(heartbeatMs * time.Millisecond),
-		kgo.RebalanceTimeout(20 * time.Second), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.RebalanceTimeout(20 * time.Second), kgo.DisableAutoCommit(),
 		kgo.FetchMaxWait(200 * time.Millisecond), kgo.MetadataMaxAge(5 * time.Second),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
-		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, of map[string][]int32) {
-			member, generation := client.GroupMetadata()
-			m.write("partitions_assigned", map[string]any{"partitions": franzPartitions(of), "member": member,
-				"generation": generation})
-		}),
-		kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
 	}
-	if c.Config.Instance != "" {
-		options = append(options, kgo.InstanceID(c.Config.Instance))
+	if c.Instance != "" {
+		options = append(options, kgo.InstanceID(c.Instance))
 	}
-	if c.Config.Committed {
+	if c.Committed {
 		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	switch c.Config.Assignor {
+	switch c.Assignor {
 	case "range":
 		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
 	case "roundrobin":
@@ -122,9 +116,24 @@ func startFranzMember(c *franzCommand) (*franzMember, error) {
 	case "sticky":
 		options = append(options, kgo.Balancers(kgo.StickyBalancer()))
 	}
-	if c.Config.Protocol == "consumer" {
+	if c.Protocol == "consumer" {
 		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	}
+	return options
+}
+
+func startFranzMember(c *franzCommand) (*franzMember, error) {
+	m := &franzMember{name: c.Member, topic: c.Topic}
+	revoked := func(_ context.Context, _ *kgo.Client, of map[string][]int32) {
+		m.write("partitions_revoked", map[string]any{"partitions": franzPartitions(of)})
+	}
+	options := append(c.Config.options(c.Topic), kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, of map[string][]int32) {
+			member, generation := client.GroupMetadata()
+			m.write("partitions_assigned", map[string]any{"partitions": franzPartitions(of), "member": member,
+				"generation": generation})
+		}),
+		kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked))
 	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return nil, err

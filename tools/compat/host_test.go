@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"spate/internal/proc"
 )
@@ -43,6 +44,9 @@ type memberEvent struct {
 	Success bool
 	Error   *string
 
+	// Of a step of a chain.
+	From, To, Records, Outputs int64
+
 	// Of a tool's result.
 	Status   int
 	Out, Err string
@@ -51,6 +55,21 @@ type memberEvent struct {
 // startHost runs a host and gives its lines to heard, in their order, on a goroutine of the host's.
 func startHost(t *testing.T, cmd *exec.Cmd, heard func(member string, e *memberEvent)) *host {
 	t.Helper()
+	h, err := launchHost(cmd, heard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.kill()
+		if t.Failed() {
+			t.Logf("%s complained:\n%s", filepath.Base(cmd.Path), h.errs)
+		}
+	})
+	return h
+}
+
+// launchHost is startHost for a process whose end the caller sees to.
+func launchHost(cmd *exec.Cmd, heard func(member string, e *memberEvent)) (*host, error) {
 	h := &host{cmd: cmd, errs: &complaints{}, ended: make(chan struct{})}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = h.errs
@@ -62,7 +81,7 @@ func startHost(t *testing.T, cmd *exec.Cmd, heard func(member string, e *memberE
 		err = cmd.Start()
 	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	go func() {
 		lines := bufio.NewReader(out)
@@ -82,31 +101,48 @@ func startHost(t *testing.T, cmd *exec.Cmd, heard func(member string, e *memberE
 		_ = cmd.Wait()
 		close(h.ended)
 	}()
-	t.Cleanup(func() {
-		h.kill()
-		if t.Failed() {
-			t.Logf("%s complained:\n%s", filepath.Base(cmd.Path), h.errs)
-		}
-	})
-	return h
+	return h, nil
 }
 
 // send gives the host a command.
 func (h *host) send(t *testing.T, command map[string]any) {
 	t.Helper()
-	line, err := json.Marshal(command)
-	if err == nil {
-		_, err = h.input.Write(append(line, '\n'))
-	}
-	if err != nil {
+	if err := h.tell(command); err != nil {
 		t.Fatalf("%s: %v\n%s", h.cmd.Path, err, h.errs)
 	}
 }
 
+func (h *host) tell(command map[string]any) error {
+	line, err := json.Marshal(command)
+	if err == nil {
+		_, err = h.input.Write(append(line, '\n'))
+	}
+	return err
+}
+
 // kill sends SIGKILL, and returns when all that the host had said is heard.
 func (h *host) kill() {
+	select {
+	case <-h.ended:
+		return // its number may be another's by now
+	default:
+	}
 	_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
 	<-h.ended
+}
+
+// pause stops the process for a while, as if its machine were somewhere else.
+func (h *host) pause(ctx context.Context, lasting time.Duration) error {
+	if err := syscall.Kill(-h.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	select {
+	case <-h.ended:
+		return nil
+	case <-time.After(lasting):
+	case <-ctx.Done():
+	}
+	return syscall.Kill(-h.cmd.Process.Pid, syscall.SIGCONT)
 }
 
 // complaints keeps the end of what a host writes to standard error.
@@ -152,7 +188,7 @@ type memberOptions struct {
 // javaHost is Kafka's VerifiableConsumer.
 type javaHost struct{}
 
-// javaClasses gives the directory of the compiled Host.java.
+// javaClasses gives the directory of the compiled programs in Java.
 var javaClasses = sync.OnceValues(func() (string, error) {
 	jars, err := proc.Jars()
 	if err != nil {
@@ -161,7 +197,11 @@ var javaClasses = sync.OnceValues(func() (string, error) {
 	if err := proc.Install("mvn", "maven"); err != nil {
 		return "", err
 	}
-	return cached("java-host", []string{"clients/java/Host.java", "clients/java/pom.xml"}, func(dir string) error {
+	sources, err := filepath.Glob("clients/java/*.java")
+	if err != nil {
+		return "", err
+	}
+	return cached("java-host", append(sources, "clients/java/pom.xml"), func(dir string) error {
 		_, err := run(exec.Command("mvn", "-q", "-B", "-f", filepath.Join(dir, "pom.xml"),
 			"dependency:copy-dependencies", "-DoutputDirectory="+filepath.Join(dir, "ecj")), nil)
 		if err != nil {
@@ -172,20 +212,24 @@ var javaClasses = sync.OnceValues(func() (string, error) {
 		if err := errors.Join(err, err2); err != nil || len(compilers) != 1 {
 			return fmt.Errorf("one compiler in %v: %w", compilers, err)
 		}
-		_, err = run(exec.Command("java", "-jar", compilers[0], "-source", "17", "-target", "17", "-nowarn",
-			"-cp", strings.Join(libs, ":"), "-d", dir, filepath.Join(dir, "Host.java")), nil)
+		args := []string{"-jar", compilers[0], "-source", "17", "-target", "17", "-nowarn",
+			"-cp", strings.Join(libs, ":"), "-d", dir}
+		_, err = run(exec.Command("java", append(args, sources...)...), nil)
 		return err
 	})
 })
 
-func (javaHost) host() (*exec.Cmd, error) {
+func (javaHost) host() (*exec.Cmd, error) { return javaProgram("Host") }
+
+// javaProgram prepares a run of one of our programs in Java.
+func javaProgram(class string) (*exec.Cmd, error) {
 	classes, err := javaClasses()
 	if err != nil {
 		return nil, err
 	}
 	// The quick compiler alone: a short run on a busy machine is mostly start-up.
 	flags := []string{"-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
-	return proc.JavaProgram(context.Background(), flags, classes, "Host")
+	return proc.JavaProgram(context.Background(), flags, classes, class)
 }
 
 func (javaHost) config(m *memberOptions) map[string]any {
@@ -210,12 +254,15 @@ func (javaHost) config(m *memberOptions) map[string]any {
 // confluentHost is confluent-kafka.
 type confluentHost struct{}
 
-func (confluentHost) host() (*exec.Cmd, error) {
+func (confluentHost) host() (*exec.Cmd, error) { return confluentProgram("host.py") }
+
+// confluentProgram prepares a run of one of our programs with confluent-kafka.
+func confluentProgram(file string) (*exec.Cmd, error) {
 	c := &confluent{}
 	if _, err := c.install(); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("python3", "clients/confluent/host.py")
+	cmd := exec.Command("python3", filepath.Join("clients", "confluent", file))
 	cmd.Env = append(os.Environ(), c.env...)
 	return cmd, nil
 }
@@ -281,13 +328,15 @@ func (aiokafkaHost) config(m *memberOptions) map[string]any {
 // franzHost is franz-go, in another process of this test's binary.
 type franzHost struct{}
 
-func (franzHost) host() (*exec.Cmd, error) {
+func (franzHost) host() (*exec.Cmd, error) { return franzProgram("host") }
+
+func franzProgram(what string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), franzHostEnv+"=1")
+	cmd.Env = append(os.Environ(), franzHostEnv+"="+what)
 	return cmd, nil
 }
 

@@ -66,6 +66,7 @@ every client reads back what each one produced, by partition and offset, and fin
 		out.WriteString("\n")
 	}
 	writeGroupResults(&out, aiokafkaVersion)
+	writeChainResults(&out)
 	writeConnectResults(&out)
 	fmt.Fprintf(&out, "\nKafka's own tools (%s) against the same broker: TopicCommand, ConfigCommand, GetOffsetShell, "+
 		"BrokerApiVersionsCommand,\nand DumpLogSegments on the files of a running, a stopped and a killed broker. "+

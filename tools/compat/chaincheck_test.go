@@ -1,0 +1,378 @@
+package compat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// drain waits until the transactions that the producers have left open are aborted for their age, adds a record to the
+// end of each partition of the input, outside of transactions so that nothing follows it, and waits until the groups
+// have come there.
+func (r *chainRun) drain(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for _, c := range r.chains {
+		err := r.eventually(ctx, "open transactions", func() ([]string, error) { return r.open(ctx, c.in) })
+		if err != nil {
+			return err
+		}
+		last := &inputTransaction{from: c.numbers(), to: c.numbers() + chainInPartitions, end: "committed"}
+		for number := last.from; number < last.to; number++ {
+			record := &kgo.Record{Topic: c.in, Partition: int32(number % chainInPartitions),
+				Value: strconv.AppendInt(nil, number, 10)}
+			if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
+				return err
+			}
+		}
+		c.input = append(c.input, last)
+	}
+	for _, c := range r.chains {
+		err := r.eventually(ctx, "group "+c.group, func() (bad []string, err error) {
+			ends, err := r.admin.ListEndOffsets(ctx, c.in)
+			if err != nil {
+				return nil, err
+			}
+			at, err := r.admin.FetchOffsets(ctx, c.group)
+			ends.Each(func(end kadm.ListedOffset) {
+				if o, ok := at.Lookup(c.in, end.Partition); !ok || o.At != end.Offset {
+					bad = append(bad, fmt.Sprintf("at %d of %d in partition %d", o.At, end.Offset, end.Partition))
+				}
+			})
+			return bad, err
+		})
+		if err != nil {
+			return fmt.Errorf("%w; %v", err, c.complaints())
+		}
+	}
+	return nil
+}
+
+// eventually waits until nothing is bad.
+func (r *chainRun) eventually(ctx context.Context, what string, ask func() (bad []string, err error)) error {
+	ctx, cancel := context.WithTimeout(ctx, chainWithin)
+	defer cancel()
+	var bad []string
+	var failed error
+	err := waitFor(ctx, func() (bool, error) {
+		bad, failed = ask()
+		return failed == nil && len(bad) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s after %v: %v, %w", what, chainWithin, bad, errors.Join(failed, err))
+	}
+	return nil
+}
+
+// settled waits until no transaction is open, neither for its coordinator nor in any partition.
+func (r *chainRun) settled(ctx context.Context) error {
+	topics := []string{"__consumer_offsets", "__transaction_state"}
+	for _, c := range r.chains {
+		topics = append(topics, c.in, c.out)
+	}
+	return r.eventually(ctx, "open transactions", func() (bad []string, err error) {
+		listed, err := r.admin.ListTransactions(ctx, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range listed.Sorted() {
+			if !strings.HasPrefix(l.State, "Complete") && l.State != "Empty" {
+				bad = append(bad, l.TxnID+": "+l.State)
+			}
+		}
+		open, err := r.open(ctx, topics...)
+		return append(bad, open...), err
+	})
+}
+
+// open are the partitions with transactions that have not ended.
+func (r *chainRun) open(ctx context.Context, topics ...string) (open []string, err error) {
+	ends, err := r.admin.ListEndOffsets(ctx, topics...)
+	stable, err2 := r.admin.ListCommittedOffsets(ctx, topics...)
+	if err := errors.Join(err, err2, ends.Error(), stable.Error()); err != nil {
+		return nil, err
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if o, _ := stable.Lookup(end.Topic, end.Partition); o.Offset != end.Offset {
+			text := fmt.Sprintf("%s-%d: stable up to %d of %d", end.Topic, end.Partition, o.Offset, end.Offset)
+			open = append(open, text)
+		}
+	})
+	return open, nil
+}
+
+// chainRecords are the records of a topic's partitions, in their order.
+type chainRecords [][]*kgo.Record
+
+func (records chainRecords) count() (n int) {
+	for _, some := range records {
+		n += len(some)
+	}
+	return n
+}
+
+// read reads a topic from the first record to the last.
+func (r *chainRun) read(ctx context.Context, topic string, partitions int, level kgo.IsolationLevel) (
+	chainRecords, error,
+) {
+	from := map[int32]kgo.Offset{}
+	for p := range partitions {
+		from[int32(p)] = kgo.NewOffset().At(0)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.FetchIsolationLevel(level),
+		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ends, err := r.admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	records, left := make(chainRecords, partitions), 0
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Offset > 0 {
+			left++
+		}
+	})
+	ctx, cancel := context.WithTimeout(ctx, chainWithin)
+	defer cancel()
+	for left > 0 { // a partition ends with a marker, or a record outside of transactions
+		fetches := client.PollFetches(ctx)
+		if err := errors.Join(fetches.Err(), ctx.Err()); err != nil {
+			return nil, fmt.Errorf("reading %s, of which %d partitions are left: %w", topic, left, err)
+		}
+		for record := range fetches.RecordsAll() {
+			if !record.Attrs.IsControl() {
+				records[record.Partition] = append(records[record.Partition], record)
+			}
+			if end, _ := ends.Lookup(topic, record.Partition); record.Offset == end.Offset-1 {
+				left--
+			}
+		}
+	}
+	return records, nil
+}
+
+// check compares what each chain has made with f of its input, before and after one more death of the broker.
+func (r *chainRun) check(ctx context.Context) error {
+	if err := r.settled(ctx); err != nil {
+		return err
+	}
+	var made []chainRecords
+	for _, c := range r.chains {
+		in, err := r.read(ctx, c.in, chainInPartitions, kgo.ReadCommitted())
+		if err != nil {
+			return err
+		}
+		out, err := r.read(ctx, c.out, chainOutPartitions, kgo.ReadCommitted())
+		if err != nil {
+			return err
+		}
+		all, err := r.read(ctx, c.out, chainOutPartitions, kgo.ReadUncommitted())
+		if err != nil {
+			return err
+		}
+		c.records.in, c.records.out, c.records.aborted = in.count(), out.count(), all.count()-out.count()
+		r.Logf("%s: %d records in, %d out, %d more in transactions that were aborted", c.library, c.records.in,
+			c.records.out, c.records.aborted)
+		if all.count() == out.count() {
+			r.Errorf("%s: nothing was aborted, so that nothing is proved", c.library)
+		}
+		for _, bad := range append(c.wrongInput(in), wrongOutput(in, out)...) {
+			r.Errorf("%s: %s", c.library, bad)
+		}
+		made = append(made, out)
+	}
+	r.target.kill()
+	if err := r.target.start(); err != nil {
+		return err
+	}
+	if err := r.settled(ctx); err != nil {
+		return fmt.Errorf("after the broker's last death: %w", err)
+	}
+	for i, c := range r.chains {
+		if err := c.readByOther(ctx, made[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrongInput tells of numbers that are lost, there twice, or of transactions that are there in part.
+func (c *chain) wrongInput(in chainRecords) (bad []string) {
+	seen := map[int64]int{}
+	for p, records := range in {
+		for _, r := range records {
+			number, err := strconv.ParseInt(string(r.Value), 10, 64)
+			if err != nil || number%chainInPartitions != int64(p) {
+				bad = append(bad, fmt.Sprintf("partition %d has %q in the input", p, r.Value))
+			}
+			seen[number]++
+		}
+	}
+	for _, txn := range c.input {
+		there := int64(0)
+		for number := txn.from; number < txn.to; number++ {
+			if seen[number] > 1 {
+				bad = append(bad, fmt.Sprintf("%d is there %d times in the input", number, seen[number]))
+			}
+			there += int64(min(1, seen[number]))
+			delete(seen, number)
+		}
+		none, all := there == 0, there == txn.to-txn.from
+		if !none && !all || txn.end == "committed" && !all || txn.end == "aborted" && !none {
+			bad = append(bad, fmt.Sprintf("%d of the numbers from %d to %d are in the input, the producer has heard %q",
+				there, txn.from, txn.to, txn.end))
+		}
+	}
+	for number := range seen {
+		bad = append(bad, fmt.Sprintf("nobody has written %d", number))
+	}
+	return bad
+}
+
+// wrongOutput tells what in the output is not f of the input. The records from each partition of the input to each of
+// the output must be in their order.
+func wrongOutput(in, out chainRecords) (bad []string) {
+	type pair struct{ from, to int }
+	want, got := map[pair][]string{}, map[pair][]string{}
+	for p, records := range in {
+		for _, r := range records {
+			made, err := (&franzChain{Partitions: chainOutPartitions}).transform(int32(p), r.Offset, r.Value)
+			if err != nil {
+				bad = append(bad, err.Error())
+			}
+			for _, m := range made {
+				at := pair{p, int(m.Partition)}
+				want[at] = append(want[at], fmt.Sprintf("%s=%s", m.Key, m.Value))
+			}
+		}
+	}
+	for q, records := range out {
+		for _, r := range records {
+			source, _, _ := strings.Cut(string(r.Value), "/")
+			p, err := strconv.Atoi(source)
+			if err != nil {
+				bad = append(bad, fmt.Sprintf("%q in the output", r.Value))
+				continue
+			}
+			at := pair{p, q}
+			got[at] = append(got[at], fmt.Sprintf("%s=%s", r.Key, r.Value))
+		}
+	}
+	pairs := slices.SortedFunc(maps.Keys(want), func(a, b pair) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+	})
+	for _, at := range pairs {
+		if text := difference(want[at], got[at]); text != "" {
+			bad = append(bad, fmt.Sprintf("from partition %d to %d: %s", at.from, at.to, text))
+		}
+		delete(got, at)
+	}
+	for at, records := range got {
+		bad = append(bad, fmt.Sprintf("from partition %d to %d: %d records too many", at.from, at.to, len(records)))
+	}
+	return bad
+}
+
+// difference says how two lists differ: what is missing, there too often, or in another order.
+func difference(want, got []string) string {
+	if slices.Equal(want, got) {
+		return ""
+	}
+	count := map[string]int{}
+	for _, record := range want {
+		count[record]--
+	}
+	for _, record := range got {
+		count[record]++
+	}
+	var missing, surplus []string
+	for record, n := range count {
+		switch {
+		case n < 0:
+			missing = append(missing, record)
+		case n > 0:
+			surplus = append(surplus, record)
+		}
+	}
+	if len(missing)+len(surplus) == 0 {
+		return fmt.Sprintf("%d records in another order", len(want))
+	}
+	slices.Sort(missing)
+	slices.Sort(surplus)
+	return fmt.Sprintf("of %d records %d are missing %v, and %d too many %v", len(want), len(missing), few(missing),
+		len(surplus), few(surplus))
+}
+
+func few(records []string) []string { return records[:min(len(records), 10)] }
+
+// readByOther has another library read the output: it must see the same.
+func (c *chain) readByOther(ctx context.Context, want chainRecords) error {
+	other := map[string]string{"java": "confluent", "confluent": "java", "franz": "confluent"}[c.library]
+	cmd, err := libraryNamed(other).host()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, chainWithin)
+	got := make(chan *memberEvent)
+	h, err := launchHost(cmd, func(_ string, e *memberEvent) {
+		if e.Name != "record_data" {
+			return
+		}
+		select {
+		case got <- e:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer func() { cancel(); h.kill() }()
+	config := libraryNamed(other).config(&memberOptions{bootstrap: c.run.target.bootstrap, group: "reader-" + c.library,
+		protocol: "consumer", clientID: "reader"})
+	config["isolation.level"] = "read_committed"
+	err = h.tell(map[string]any{"op": "start", "member": "reader", "topic": c.out, "config": config})
+	if err != nil {
+		return err
+	}
+	at := make([]int, len(want))
+	for n := range want.count() {
+		select {
+		case e := <-got:
+			records := want[e.Partition]
+			next := at[e.Partition]
+			at[e.Partition]++
+			if next == len(records) || records[next].Offset != e.Offset || string(records[next].Value) != e.Value {
+				return fmt.Errorf("%s has read %q at %d of partition %d of what %s has made, after %d records",
+					other, e.Value, e.Offset, e.Partition, c.library, next)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%s has read %d of %d records of %s: %s", other, n, want.count(), c.library, h.errs)
+		}
+	}
+	c.run.Logf("%s has read all %d records of %s", other, want.count(), c.library)
+	return nil
+}
+
+var chainNumbers = regexp.MustCompile(`[0-9]+`)
+
+// lastLine is the end of a text, without numbers, which no two have in common.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return chainNumbers.ReplaceAllString(lines[len(lines)-1], "N")
+}
