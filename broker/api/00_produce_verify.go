@@ -36,7 +36,6 @@ const (
 	notAsking verifyStep = iota
 	beginning            // writers ask the logs, and then Run goes on
 	asking               // the next Run brings the answer
-	pausing              // the next Run is the time to ask again
 )
 
 // hasProducer tells whether records are of a transaction that is to be verified.
@@ -184,6 +183,7 @@ func (o *produceOp) ask() {
 	}
 	if o.version >= produceAdds {
 		question.ClientVersion = 2
+		question.Wait = o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.max.ms")
 	}
 	for i := range o.jobs {
 		if job := &o.jobs[i]; job.asks() {
@@ -209,7 +209,7 @@ func (o *produceOp) Done(body any, err error) {
 	o.conn.Post(o)
 }
 
-// goOnAsking takes the answer, or asks again when it is time to.
+// goOnAsking asks the coordinator when the logs are asked, or takes its answer.
 func (o *produceOp) goOnAsking() {
 	step := o.asks.step
 	o.asks.step = notAsking
@@ -220,16 +220,8 @@ func (o *produceOp) goOnAsking() {
 		}
 		o.endDetour()
 		return
-	case step == pausing && o.beginVerification():
-		o.verify()
-		return
 	case step == beginning && o.mustAsk():
 		o.ask()
-		return
-	case step == asking && o.isBusy():
-		o.asks.step = pausing
-		every := o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.ms")
-		o.node.Clock.AfterFunc(every, func() { o.conn.Post(o) })
 		return
 	case step == asking:
 		o.noteVerified()
@@ -240,16 +232,6 @@ func (o *produceOp) goOnAsking() {
 		return
 	}
 	o.endDetour()
-}
-
-// isBusy tells whether the coordinator is still at the producer's last transaction, so that it is worth while to ask
-// again.
-func (o *produceOp) isBusy() bool {
-	if o.version < produceAdds || kafka.CodeOf(o.asks.said.err) != kafka.ConcurrentTransactions.Code {
-		return false
-	}
-	within := o.node.Config.Get().Duration("add.partitions.to.txn.retry.backoff.max.ms")
-	return o.node.Clock.Now().Sub(o.asks.since) < within
 }
 
 // noteVerified refuses the partitions about which the coordinator did not say yes.

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"errors"
+	"time"
 
 	"spate/coordinator/txn/record"
 	"spate/kafka"
@@ -47,6 +48,9 @@ type AddPartitions struct {
 	// ClientVersion is the version of transactions that the client speaks, as far as the request shows it: 2 where the
 	// broker adds the partitions on its behalf, else 0.
 	ClientVersion int16
+	// Wait is how long the answer may wait for the end of the producer's last transaction, which was decided and is not
+	// completed. After that it is kafka.ConcurrentTransactions.
+	Wait time.Duration
 }
 
 // AddPartitionsReply answers an AddPartitions in the order of its partitions: nil for one that is in the transaction,

@@ -52,6 +52,10 @@ func (s *Shard) decide(out *coordinator.Outcome, now time.Time, to coordinator.T
 			reply, err = verify(t, &body)
 		} else {
 			reply, err = s.addPartitions(out, now, t, &body)
+			if body.Wait > 0 && t != nil && t.State.IsPrepared() {
+				s.wait(out, t, waiter{to, &body, now.Add(body.Wait)})
+				return
+			}
 		}
 	case EndTxn:
 		if body.ClientVersion >= versionTwo {
@@ -137,6 +141,34 @@ func (s *Shard) addPartitions(
 	out.Write(next)
 	s.armSweep(out, now)
 	return reply, nil
+}
+
+// wait lets the answer to an AddPartitions wait until its transaction's predecessor is completed.
+func (s *Shard) wait(out *coordinator.Outcome, t *transaction, w waiter) {
+	t.waiters = append(t.waiters, w)
+	out.SetTimer(coordinator.TimerKey{Kind: timerWaiters, Group: t.ID}, t.waiters[0].until)
+}
+
+// answerWaiters answers the first of those who wait, if it is time to; the others follow with the next turn, when it is
+// known what that one has changed.
+func (s *Shard) answerWaiters(out *coordinator.Outcome, now time.Time, t *transaction) {
+	if len(t.waiters) == 0 {
+		return
+	}
+	first, next := t.waiters[0], now
+	if !t.State.IsPrepared() || !now.Before(first.until) {
+		t.waiters = t.waiters[1:]
+		if reply, err := s.addPartitions(out, now, t, first.cmd); err != nil {
+			out.Refuse(first.to, err)
+		} else {
+			out.Answer(first.to, reply)
+		}
+	} else {
+		next = first.until
+	}
+	if len(t.waiters) > 0 {
+		out.SetTimer(coordinator.TimerKey{Kind: timerWaiters, Group: t.ID}, next)
+	}
 }
 
 // verify tells which partitions are in the transaction.

@@ -173,10 +173,18 @@ func (s *Shard) complete(t *record.Transaction, now time.Time) *record.Transacti
 	return next
 }
 
+// finish writes the end of a transaction, and has those looked at who wait for that.
+func (s *Shard) finish(out *coordinator.Outcome, now time.Time, t *transaction) {
+	out.Write(s.complete(t.Transaction, now))
+	if len(t.waiters) > 0 {
+		out.SetTimer(coordinator.TimerKey{Kind: timerWaiters, Group: t.ID}, now)
+	}
+}
+
 // proceed asks for the markers that are not written, or writes the end if all are.
 func (s *Shard) proceed(out *coordinator.Outcome, now time.Time, t *transaction) {
 	if len(t.unmarked) == 0 {
-		out.Write(s.complete(t.Transaction, now))
+		s.finish(out, now, t)
 		return
 	}
 	s.askMarkers(out, t, t.Transaction, slices.Clone(t.unmarked), Again)
@@ -214,7 +222,7 @@ func (s *Shard) marked(out *coordinator.Outcome, now time.Time, t *transaction, 
 	}
 	t.unmarked = slices.DeleteFunc(t.unmarked, func(p kafka.TopicPartition) bool { return done[p] })
 	if len(t.unmarked) == 0 {
-		out.Write(s.complete(t.Transaction, now))
+		s.finish(out, now, t)
 		return
 	}
 	out.SetTimer(coordinator.TimerKey{Kind: timerMarkers, Group: t.ID}, now.Add(max(retry, retryMarkers)))

@@ -95,6 +95,10 @@ func (p *producers) decide(id string, command func(fresh kafka.ProducerID) any, 
 		}
 	}
 	r := p.given[to]
+	if t := p.shard.ids[id]; r == nil && t != nil &&
+		slices.ContainsFunc(t.waiters, func(w waiter) bool { return w.to == to }) {
+		return // nor will this one
+	}
 	if r == nil {
 		p.Fatalf("request %d is not answered", to)
 	}
@@ -151,6 +155,7 @@ func (p *producers) add(t *rapid.T) {
 		Partitions: []kafka.TopicPartition{{Topic: "a", Partition: n}, {Topic: "b", Partition: n}}}
 	if c.isTwo {
 		cmd.ClientVersion = 2
+		cmd.Wait = time.Duration(rapid.IntRange(0, 2).Draw(t, "seconds")) * time.Second
 	}
 	p.decide(c.id, func(kafka.ProducerID) any { return cmd }, func(_ any, err error) {
 		if err != nil {
@@ -343,6 +348,8 @@ func (p *producers) settle() {
 	for _, id := range ids {
 		if t := p.shard.ids[id]; t != nil && (t.State == record.Ongoing || t.State.IsPrepared()) {
 			p.Fatalf("%s never ends: %s", id, showRecord(t.Transaction))
+		} else if t != nil && len(t.waiters) > 0 {
+			p.Fatalf("%d wait for %s for ever", len(t.waiters), id)
 		}
 	}
 	for at, epoch := range p.open {

@@ -15,6 +15,7 @@ const (
 	timerSweep   uint8 = 1 // the next look for transactions that take too long
 	timerExpiry  uint8 = 2 // the next look for ids that nobody uses
 	timerMarkers uint8 = 3 // the markers of an id are asked for again, or its end is written again
+	timerWaiters uint8 = 4 // those who wait for the end of an id's last transaction are looked at
 )
 
 // Options is what a shard needs to know.
@@ -50,7 +51,15 @@ type transaction struct {
 	unmarked []kafka.TopicPartition // in a prepared state: those whose markers are not known to be committed
 	asked    Ask                    // the last task to write them
 	// awaits is until when a sweep leaves it alone: a producer id is being allocated, without which it cannot be ended.
-	awaits time.Time
+	awaits  time.Time
+	waiters []waiter // of AddPartitions, in order
+}
+
+// waiter is an AddPartitions that waits until the last transaction of its id is completed.
+type waiter struct {
+	to    coordinator.Token
+	cmd   *AddPartitions
+	until time.Time
 }
 
 // NewShard makes a shard without transactional ids, ready for the records of its partition.
@@ -128,6 +137,10 @@ func (s *Shard) Fired(now time.Time, key coordinator.TimerKey) coordinator.Outco
 	case timerMarkers:
 		if t := s.ids[key.Group]; t != nil && t.State.IsPrepared() {
 			s.proceed(&out, now, t)
+		}
+	case timerWaiters:
+		if t := s.ids[key.Group]; t != nil {
+			s.answerWaiters(&out, now, t)
 		}
 	}
 	return out

@@ -19,7 +19,7 @@ import (
 //
 //	version 0                                     of transactions, in the cluster: 2 at first
 //	init t [timeout=1m] [producer=1000/0]
-//	add t producer=1000/0 a-0 a-1 [client=2] [verify]
+//	add t producer=1000/0 a-0 a-1 [client=2] [verify] [wait=100ms]
 //	commit t producer=1000/0 [client=2]           or abort
 //	written t [a-0=NOT_LEADER_OR_FOLLOWER]        markers are written, but for those named; or a producer id is there
 //	late                                          the last answer about markers comes once more
@@ -126,6 +126,13 @@ func (s *story) init(t *testing.T, id string, named map[string]string) {
 func (s *story) add(t *testing.T, id string, plain []string, named map[string]string) {
 	cmd := AddPartitions{ClientVersion: int16(number(t, named["client"]))}
 	cmd.ProducerID, cmd.Epoch = producerOf(t, named)
+	if text := named["wait"]; text != "" {
+		wait, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait = wait
+	}
 	for _, word := range plain {
 		if word == "verify" {
 			cmd.VerifyOnly = true
