@@ -28,11 +28,11 @@ const (
 
 // Figure is one number of a run.
 type Figure struct {
-	Key    string  `json:"key"`  // the same in all runs, for programs
-	Name   string  `json:"name"` // for people
-	Unit   Unit    `json:"unit"`
-	Better int     `json:"better"` // 1: more is better; -1: less is; 0: neither
-	Value  float64 `json:"value"`
+	Key    string `json:"key"`  // the same in all runs, for programs
+	Name   string `json:"name"` // for people
+	Unit   Unit   `json:"unit"`
+	Better int    `json:"better"` // 1: more is better; -1: less is; 0: neither
+	value  float64
 }
 
 // latencyTitles are the latencies for people.
@@ -125,7 +125,7 @@ func Rows(runs []*result.Result) []Row {
 				empty := slices.Repeat([]float64{math.NaN()}, len(runs))
 				rows = slices.Insert(rows, at, Row{Figure: f, Values: empty})
 			}
-			rows[at].Values[n] = f.Value
+			rows[at].Values[n] = f.value
 			next = at + 1
 		}
 	}
@@ -186,6 +186,8 @@ func significant(v float64) string {
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	case a >= 1:
 		return strconv.FormatFloat(v, 'f', 2, 64)
+	case a >= 0.1:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }

@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"spate/bench/result"
 )
@@ -38,19 +39,50 @@ var (
 
 var pageTemplate = template.Must(template.New("report").Parse(page))
 
+// Section is a part of a report: runs that lie over each other.
+type Section struct {
+	Title string // empty where there is one section
+	Runs  []*result.Result
+	Table *Table // instead of the figures of the runs; nil: those
+	Hint  string // said about the plots
+}
+
+// Table is a table.
+type Table struct {
+	ID     string
+	Title  string
+	Header []string
+	Rows   []TableRow
+}
+
+// TableRow is a row of a table.
+type TableRow struct {
+	Strong bool // it stands out
+	Cells  []string
+}
+
 // view is what the template shows.
 type view struct {
 	Title    string
+	Heading  string
 	Subtitle string
 	Policy   string // nothing may be loaded, and no script runs but these two
 	Styles   []template.CSS
 	Scripts  []template.JS
-	Data     template.JS // the plots, as JSON
-	Runs     []runView
-	Several  bool
-	Figures  []figureView
-	Tables   []tableView
-	Plots    []plot
+	Data     template.JS // the plots of all sections, as JSON
+	Sections []sectionView
+}
+
+// sectionView is a section.
+type sectionView struct {
+	Title   string
+	Runs    []runView
+	Several bool
+	Table   *Table
+	Hint    string
+	Figures []figureView
+	Tables  []Table
+	Plots   []plot
 }
 
 // runView is one run at the head of the page.
@@ -78,60 +110,73 @@ type cellView struct {
 	Class  string // better, worse or empty
 }
 
-// tableView is a table.
-type tableView struct {
-	ID     string
-	Title  string
-	Header []string
-	Rows   []rowView
-}
-
-// rowView is a row of a table; Strong where it stands out.
-type rowView struct {
-	Strong bool
-	Cells  []string
-}
-
 // Write writes the report of one run, or of several over each other, as an HTML file that loads nothing.
 func Write(w io.Writer, runs []*result.Result) error {
 	if len(runs) == 0 {
 		return errors.New("a report needs a result")
 	}
-	names := Names(runs)
-	drawn := plots(runs, names)
+	heading := fmt.Sprintf("Comparison of %d runs", len(runs))
+	if len(runs) == 1 {
+		heading = runs[0].Name
+	}
+	return WriteSections(w, heading, runs[0].Began, []Section{{Runs: runs}})
+}
+
+// WriteSections writes a report of several sections.
+func WriteSections(w io.Writer, heading string, began time.Time, sections []Section) error {
+	scripts := []string{"/*\nuPlot 1.6.32\n" + uPlotLicence + "*/\n" + uPlotScript, script}
+	styles := []string{uPlotStyle, style}
+	v := view{
+		Title:    "spate bench: " + heading,
+		Heading:  heading,
+		Subtitle: began.UTC().Format("2 January 2006, 15:04 UTC"),
+		Policy:   policy(scripts, styles),
+	}
+	var drawn []plot
+	for n, s := range sections {
+		section := sectionOf(s)
+		for i := range section.Plots {
+			if len(sections) > 1 {
+				section.Plots[i].ID = fmt.Sprintf("%d-%s", n+1, section.Plots[i].ID)
+			}
+		}
+		drawn = append(drawn, section.Plots...)
+		v.Sections = append(v.Sections, section)
+	}
 	data, err := json.Marshal(drawn)
 	if err != nil {
 		return err
 	}
-	scripts := []string{"/*\nuPlot 1.6.32\n" + uPlotLicence + "*/\n" + uPlotScript, script}
-	styles := []string{uPlotStyle, style}
-	v := view{
-		Title:    "spate bench: " + strings.Join(names, ", "),
-		Subtitle: runs[0].Began.UTC().Format("2 January 2006, 15:04 UTC"),
-		Policy:   policy(scripts, styles),
-		Data:     template.JS(data), // json.Marshal has escaped what could end the element
-		Several:  len(runs) > 1,
-		Plots:    drawn,
-		Figures:  figureViews(runs),
-		Tables:   tables(runs, names),
-	}
+	v.Data = template.JS(data) // json.Marshal has escaped what could end the element
 	for _, s := range scripts {
 		v.Scripts = append(v.Scripts, template.JS(s))
 	}
 	for _, s := range styles {
 		v.Styles = append(v.Styles, template.CSS(s))
 	}
-	for n, r := range runs {
-		v.Runs = append(v.Runs, viewOf(r, names[n], n))
-	}
 	return pageTemplate.Execute(w, v)
 }
 
+// sectionOf makes the view of a section.
+func sectionOf(s Section) sectionView {
+	names := Names(s.Runs)
+	v := sectionView{Title: s.Title, Several: len(s.Runs) > 1, Table: s.Table, Hint: s.Hint,
+		Plots:  plots(s.Runs, names),
+		Tables: tables(s.Runs, names)}
+	if s.Table == nil {
+		v.Figures = figureViews(s.Runs)
+	}
+	for n, r := range s.Runs {
+		v.Runs = append(v.Runs, viewOf(r, names[n], n))
+	}
+	return v
+}
+
 // tables makes all tables of some runs, leaving out those that would be empty.
-func tables(runs []*result.Result, names []string) []tableView {
-	all := []tableView{latencyTable(runs, names), stepTable(runs, names), settingTable(runs, names),
+func tables(runs []*result.Result, names []string) []Table {
+	all := []Table{latencyTable(runs, names), stepTable(runs, names), settingTable(runs, names),
 		environmentTable(runs, names)}
-	return slices.DeleteFunc(all, func(t tableView) bool { return len(t.Rows) == 0 })
+	return slices.DeleteFunc(all, func(t Table) bool { return len(t.Rows) == 0 })
 }
 
 // policy forbids the page everything but its own scripts and styles, by their hashes.
@@ -228,8 +273,8 @@ func figureViews(runs []*result.Result) []figureView {
 }
 
 // latencyTable are the percentiles of all latencies.
-func latencyTable(runs []*result.Result, names []string) tableView {
-	t := tableView{ID: "latencies", Title: "Latencies",
+func latencyTable(runs []*result.Result, names []string) Table {
+	t := Table{ID: "latencies", Title: "Latencies",
 		Header: []string{"", "count", "min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"}}
 	for _, name := range result.LatencyNames {
 		for n, r := range runs {
@@ -240,7 +285,7 @@ func latencyTable(runs []*result.Result, names []string) tableView {
 					float64(p.P999), float64(p.P9999), float64(p.Max)} {
 					cells = append(cells, microsText(v))
 				}
-				t.Rows = append(t.Rows, rowView{Cells: cells})
+				t.Rows = append(t.Rows, TableRow{Cells: cells})
 			}
 		}
 	}
@@ -248,8 +293,8 @@ func latencyTable(runs []*result.Result, names []string) tableView {
 }
 
 // stepTable are the steps of runs that had several rates.
-func stepTable(runs []*result.Result, names []string) tableView {
-	t := tableView{ID: "steps", Title: "Steps",
+func stepTable(runs []*result.Result, names []string) Table {
+	t := Table{ID: "steps", Title: "Steps",
 		Header: []string{"step", "asked for", "reached", "latency", "p50", "p99", "p99.9", "late by", "objective"}}
 	for n, r := range runs {
 		for i, s := range r.Steps {
@@ -268,15 +313,15 @@ func stepTable(runs []*result.Result, names []string) tableView {
 					met = "not met: " + s.Why
 				}
 			}
-			t.Rows = append(t.Rows, rowView{Cells: append(cells, microsText(s.BehindSeconds*1e6), met)})
+			t.Rows = append(t.Rows, TableRow{Cells: append(cells, microsText(s.BehindSeconds*1e6), met)})
 		}
 	}
 	return t
 }
 
 // settingTable are the settings of the workload. Those that were given stand out; of several runs those that differ.
-func settingTable(runs []*result.Result, names []string) tableView {
-	t := tableView{ID: "settings", Title: "Settings", Header: append([]string{""}, heads(names, "value")...)}
+func settingTable(runs []*result.Result, names []string) Table {
+	t := Table{ID: "settings", Title: "Settings", Header: append([]string{""}, heads(names, "value")...)}
 	var keys []string
 	for _, r := range runs {
 		for _, s := range r.Settings {
@@ -286,7 +331,7 @@ func settingTable(runs []*result.Result, names []string) tableView {
 		}
 	}
 	for _, key := range keys {
-		row := rowView{Cells: []string{key}}
+		row := TableRow{Cells: []string{key}}
 		for _, r := range runs {
 			value := "-"
 			for _, s := range r.Settings {
@@ -317,8 +362,8 @@ func differ(cells []string) bool {
 }
 
 // environmentTable is where the runs took place.
-func environmentTable(runs []*result.Result, names []string) tableView {
-	t := tableView{ID: "environment", Title: "Environment", Header: append([]string{""}, heads(names, "")...)}
+func environmentTable(runs []*result.Result, names []string) Table {
+	t := Table{ID: "environment", Title: "Environment", Header: append([]string{""}, heads(names, "")...)}
 	for _, line := range []struct {
 		name string
 		of   func(*result.Result) string
@@ -358,7 +403,7 @@ func environmentTable(runs []*result.Result, names []string) tableView {
 			return significant(float64(r.Environment.MemoryBytes)/(1<<30)) + " GiB"
 		}},
 	} {
-		row := rowView{Cells: []string{line.name}}
+		row := TableRow{Cells: []string{line.name}}
 		for _, r := range runs {
 			row.Cells = append(row.Cells, line.of(r))
 		}

@@ -47,14 +47,15 @@ func TestWrite(t *testing.T) {
 			t.Errorf("no %q", want)
 		}
 	}
-	for _, unwanted := range []string{`id="plot-errors"`, `id="plot-steps"`, `id="table-steps"`, "interrupted"} {
+	for _, unwanted := range []string{`id="plot-errors"`, `id="plot-steps"`, `class="table-steps"`, "interrupted"} {
 		if strings.Contains(whole, unwanted) {
 			t.Errorf("%q, though there is none", unwanted)
 		}
 	}
 	damaged := write(t, reporttest.Damaged("two"))
 	for _, want := range []string{`class="run failed"`, "2 records are lost", "The run was interrupted",
-		"The load generator used", "2 × NOT_LEADER_OR_FOLLOWER", `id="plot-errors"`, `id="plot-steps"`, "not met: p99 of 6.9 ms",
+		"The load generator used", "2 × " +
+			"NOT_LEADER_OR_FOLLOWER", `id="plot-errors"`, `id="plot-steps"`, "not met: p99 of 6.9 ms",
 		"2041 &lt;/script&gt;&lt;b&gt;", "highest rate with endToEnd p99 &lt; 5ms"} {
 		if !strings.Contains(damaged, want) {
 			t.Errorf("no %q", want)

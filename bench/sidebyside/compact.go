@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spate/bench"
+	"spate/bench/versus"
 )
 
 // compaction is what the rows say at scale 1.
@@ -40,11 +41,7 @@ func measureCompaction(brokers []broker, scale float64, rounds int, all []result
 		}
 	}
 	for round := range rounds {
-		for i := range brokers {
-			n := i
-			if round%2 == 1 {
-				n = len(brokers) - 1 - i
-			}
+		for _, n := range versus.Order(len(brokers), round) {
 			if err := compactCopy(brokers[n], dirs[n], c, all[n]); err != nil {
 				return fmt.Errorf("%s: %w", brokers[n].name, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spate/bench"
+	"spate/bench/versus"
 )
 
 // measureCommits lets groups commit, after as many commits that are not counted.
@@ -43,11 +44,7 @@ func measureGroups(brokers []broker, scale float64, rounds int, all []results) e
 		}
 	}
 	for round := range rounds {
-		for i := range brokers {
-			n := i
-			if round%2 == 1 {
-				n = len(brokers) - 1 - i
-			}
+		for _, n := range versus.Order(len(brokers), round) {
 			if err := measureGroupLoad(brokers[n], dirs[n], groups, all[n]); err != nil {
 				return fmt.Errorf("%s: %w", brokers[n].name, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"spate/bench"
+	"spate/bench/versus"
 	"spate/internal/proc"
 )
 
@@ -134,11 +135,7 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 // inTurn measures each broker once a round.
 func inTurn(brokers []broker, rounds int, say func(string, ...any), measure func(n int) error) error {
 	for round := range rounds {
-		for i := range brokers {
-			n := i
-			if round%2 == 1 { // A B C, C B A, A B C: drift of the machine weighs on all alike
-				n = len(brokers) - 1 - i
-			}
+		for _, n := range versus.Order(len(brokers), round) { // drift of the machine weighs on all alike
 			say("round %d of %d: %s", round+1, rounds, brokers[n].name)
 			if err := measure(n); err != nil {
 				return fmt.Errorf("%s: %w", brokers[n].name, err)

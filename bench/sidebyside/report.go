@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spate/bench/versus"
 	"spate/internal/proc"
 )
 
@@ -189,19 +190,14 @@ func writeReport(path string, rounds, long int, scale, recoverGB float64, broker
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
-}
+func median(values []float64) float64 { return versus.Of(values).Median }
 
 func spread(values []float64) string {
 	if len(values) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%s (%s–%s)", figure(median(values)), figure(slices.Min(values)), figure(slices.Max(values)))
+	s := versus.Of(values)
+	return fmt.Sprintf("%s (%s–%s)", figure(s.Median), figure(s.Min), figure(s.Max))
 }
 
 // figure prints three significant digits.
