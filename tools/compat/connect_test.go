@@ -64,6 +64,7 @@ func startConnectRun(t *testing.T) *connectRun {
 	t.Helper()
 	settings := groupSettings()
 	settings["transaction.state.log.num.partitions"] = "5"
+	settings["transaction.abort.timed.out.transaction.cleanup.interval.ms"] = "1000"
 	settings["log.cleaner.backoff.ms"] = "500"
 	r := &connectRun{target: startTarget(t, settings), topic: "lines", faults: map[string]int{}}
 	r.connectCluster = startConnect(t, r.target.bootstrap)
@@ -319,7 +320,7 @@ func (r *connectRun) stopAndCheck() {
 		"of %d and %d offsets; %d lines in the sink's file, none missing",
 		lines, numbers, tasks, stored[r.topic], stored["numbers"], total)
 	r.Logf("%s\nfaults: %v; tasks started again after races of Connect's own: %d", said, r.faults, r.restarts)
-	noteConnect(said)
+	noteConnect(r.T, said)
 }
 
 func allLines(lines, from int) (all []string) {

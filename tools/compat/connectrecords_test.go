@@ -200,16 +200,19 @@ func sunk(t *testing.T, name string, lines int) (total, distinct int) {
 	return total, distinct
 }
 
-// connectSaid is what the run of TestConnect has found out, for the page of results.
+// connectSaid is what TestConnect and TestMirrorMaker have found out, for the page of results.
 var connectSaid struct {
 	sync.Mutex
-	text string
+	of map[string]string
 }
 
-func noteConnect(text string) {
+func noteConnect(t *testing.T, text string) {
 	connectSaid.Lock()
 	defer connectSaid.Unlock()
-	connectSaid.text = text
+	if connectSaid.of == nil {
+		connectSaid.of = map[string]string{}
+	}
+	connectSaid.of[t.Name()] = text
 }
 
 func writeConnectResults(out *strings.Builder) {
@@ -223,5 +226,11 @@ source with exactly-once support, a source of three tasks, the file sink, and tr
 are killed and halted, so that a fenced zombie wakes up, the broker is killed, and all of them at once; connectors are
 changed, paused, stopped and deleted, and their offsets set and reset, by REST. In the end:
 %s.
-`, proc.KafkaVersion, connectSaid.text)
+
+MirrorMaker 2 copies a topic each way between Apache Kafka and this broker, exactly once, while transactions on both
+commit and abort; it is killed, and so is the broker. Each copy has the committed records of its original and no
+others, in order, with keys, headers and timestamps; it gets new partitions and configs, and the group of one side is on the
+other one where it should be. In the end:
+%s.
+`, proc.KafkaVersion, connectSaid.of["TestConnect"], connectSaid.of["TestMirrorMaker"])
 }

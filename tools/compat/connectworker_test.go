@@ -137,6 +137,10 @@ type connectCluster struct {
 	restarts int // of tasks, by REST, after races of Connect's own
 }
 
+// connectTimeoutMs is how long the transaction of a killed task may keep the workers that start from reading their
+// topic of offsets, where no other worker fences it: long enough for a task on a busy machine.
+const connectTimeoutMs = "20000"
+
 // connectSettings are those of a worker, with a group and three internal topics of its own.
 func connectSettings(bootstrap, group, rest string) map[string]string {
 	settings := map[string]string{
@@ -153,6 +157,7 @@ func connectSettings(bootstrap, group, rest string) map[string]string {
 		"session.timeout.ms": strconv.Itoa(sessionMs), "heartbeat.interval.ms": strconv.Itoa(heartbeatMs),
 		"scheduled.rebalance.max.delay.ms": "500", "offset.flush.interval.ms": "1000",
 		"task.shutdown.graceful.timeout.ms": "2000",
+		"producer.transaction.timeout.ms":   connectTimeoutMs,
 	}
 	for _, topic := range []string{"config", "offset", "status"} {
 		settings[topic+".storage.topic"] = group + "-" + topic
