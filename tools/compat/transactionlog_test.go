@@ -133,14 +133,14 @@ type transactionWriter struct {
 }
 
 // writer makes a producer of the older or the newer version of transactions, and takes the transactional id.
-func (s *script) writer(id string, isTwo bool) *transactionWriter {
+func (s *script) writer(id string, isTwo bool, more ...kgo.Opt) *transactionWriter {
 	s.t.Helper()
 	options := []kgo.Opt{kgo.SeedBrokers(s.target.bootstrap), kgo.TransactionalID(id),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(transactionTimeout)}
 	if !isTwo {
 		options = append(options, kgo.MaxVersions(kversion.V3_7_0()))
 	}
-	client, err := kgo.NewClient(options...)
+	client, err := kgo.NewClient(append(options, more...)...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -154,17 +154,22 @@ func (s *script) writer(id string, isTwo bool) *transactionWriter {
 // write adds a record to each of these partitions in turn; the first begins the transaction.
 func (w *transactionWriter) write(to ...int32) {
 	w.t.Helper()
+	for _, p := range to {
+		w.add(&kgo.Record{Topic: "t", Partition: p, Value: fmt.Append(nil, w.count)})
+	}
+}
+
+// add writes a record; the first begins the transaction.
+func (w *transactionWriter) add(r *kgo.Record) {
+	w.t.Helper()
 	if w.count == 0 {
 		if err := w.client.BeginTransaction(); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	for _, p := range to {
-		w.count++
-		r := &kgo.Record{Topic: "t", Partition: p, Value: fmt.Append(nil, w.count)}
-		if err := w.client.ProduceSync(w.t.Context(), r).FirstErr(); err != nil {
-			w.t.Fatal(err)
-		}
+	w.count++
+	if err := w.client.ProduceSync(w.t.Context(), r).FirstErr(); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
