@@ -37,6 +37,9 @@ func TestStories(t *testing.T) {
 		s := &story{world: newWorld(testOptions())}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.step(t, d)
+			if got, want := s.replayed(), s.shard.state(); got != want {
+				t.Errorf("%s: replayed:\n%s\nlive:\n%s", d.Pos, got, want)
+			}
 			return s.take()
 		})
 	}

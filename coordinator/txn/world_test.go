@@ -216,6 +216,15 @@ func (s *Shard) state() string {
 	return b.String()
 }
 
+// replayed is the state of a shard that is made of the log, with what is not committed.
+func (w *world) replayed() string {
+	again := NewShard(w.options)
+	for i, p := range w.log {
+		again.Apply(p.decode(again), coordinator.Place{Offset: kafka.Offset(i)})
+	}
+	return again.state()
+}
+
 func showRecord(t *record.Transaction) string {
 	if t.Deleted {
 		return t.ID + " is gone"
