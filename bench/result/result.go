@@ -78,7 +78,7 @@ type Environment struct {
 	Brokers   int    `json:"brokers,omitempty"`
 	// Software is what the broker seems to be, such as "Spate v1.2" or "Apache Kafka v4.0" (guessed from its APIs).
 	Software string `json:"software,omitempty"`
-	// Durability is what an acknowledgement means, as far as the cluster tells, such as "flushed to disk".
+	// Durability is what an acknowledgement means, as far as the cluster tells: flush (to disk) or page-cache.
 	Durability string `json:"durability,omitempty"`
 	// BrokerPID is the broker's process, where it runs on this machine: its processor time and memory are measured.
 	BrokerPID int `json:"brokerPid,omitempty"`
@@ -148,11 +148,13 @@ type Second struct {
 	LagRecords *int64 `json:"lagRecords,omitempty"`
 	// BehindSeconds is how late the last record was sent.
 	BehindSeconds float64 `json:"behindSeconds,omitempty"`
-	// The cores that were busy (1.0 is one core) and the memory that is not page cache.
+	// The cores that were busy (1.0 is one core; 0 where the second is too short to tell) and the memory that is not
+	// page cache.
 	BrokerUserCores   *float64 `json:"brokerUserCores,omitempty"`
 	BrokerSystemCores *float64 `json:"brokerSystemCores,omitempty"`
 	BrokerMemoryBytes *int64   `json:"brokerMemoryBytes,omitempty"`
 	ClientCores       float64  `json:"clientCores"`
+	ClientMemoryBytes int64    `json:"clientMemoryBytes"`
 }
 
 // The phases of a run, in their order. Only those from warm-up to drain are in Result.Seconds.
@@ -168,8 +170,9 @@ const (
 
 // Step is a part of a run at one rate.
 type Step struct {
-	Rate     float64 `json:"rate"`     // asked for, records a second; of a ramp its end
-	Achieved float64 `json:"achieved"` // acknowledged a second
+	Name     string  `json:"name,omitempty"` // of catch-up: what ran beside the load
+	Rate     float64 `json:"rate"`           // asked for, records a second; of a ramp its end
+	Achieved float64 `json:"achieved"`       // acknowledged a second
 	Seconds  float64 `json:"seconds"`
 	// Latencies of this step.
 	Latencies map[string]Percentiles `json:"latencies"`
@@ -181,7 +184,7 @@ type Step struct {
 
 // Search is the outcome of a search for the highest rate within an objective.
 type Search struct {
-	Objective string  `json:"objective"` // such as "endToEnd p99 < 5ms"
+	Objective string  `json:"objective"` // such as "endToEnd p99<5ms"
 	Rate      float64 `json:"rate"`      // the highest that met it, records a second; 0: none did
 	// Failed is the lowest rate that did not meet it; 0: every one up to the highest that was tried did.
 	Failed float64 `json:"failed,omitempty"`

@@ -70,6 +70,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
   spate produce orders         sends lines from standard input
   spate consume orders         prints records
   spate group describe billing shows how far a consumer group is, and why if it is stuck
+  spate bench e2e --rate 1000  loads a cluster, measures it, and checks that nothing is lost
   spate verify data            checks every file of a data directory`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -83,7 +84,7 @@ func newRoot(began time.Time, started *bool) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(explainFlag)
 	root.AddCommand(newBroker(began), newTopic(), newConfig(), newCluster(), newGroup(), newTxn(), newQuota(),
-		newProduce(), newConsume(), newDump(), newVerify(), newAdopt(), newTune(), newVersion())
+		newProduce(), newConsume(), newBench(), newDump(), newVerify(), newAdopt(), newTune(), newVersion())
 	explainArguments(root)
 	return root
 }

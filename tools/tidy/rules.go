@@ -46,6 +46,10 @@ var layers = []layer{
 		also:     []string{"broker/api", "broker/purgatory", "broker/quota", "broker/session"},
 		why:      "one node put together",
 	},
+	{number: 6, packages: []string{"bench/dist", "bench/rate", "bench/verify", "bench/result"},
+		why: "what a load is made of knows no broker and no client"},
+	{number: 6, packages: []string{"bench/spec"}, also: []string{"bench/dist"},
+		why: "a workload is words and numbers"},
 	{
 		number:   7,
 		packages: []string{"cmd/...", "bench/...", "bench"},
@@ -61,7 +65,7 @@ var bans = map[string][]string{
 
 // pureMayImport is all that a package marked //tidy:pure may import of this module.
 var pureMayImport = []string{"internal/invariant", "kafka", "kafka/record", "metadata/image", "metadata/record",
-	"coordinator", "coordinator/group/...", "coordinator/txn/..."}
+	"coordinator", "coordinator/group/...", "coordinator/txn/...", "bench/dist"}
 
 // edges keeps third-party code at the edge that it serves: module path prefix → packages that may import it.
 var edges = map[string][]string{
@@ -82,6 +86,7 @@ var edges = map[string][]string{
 	"github.com/prometheus/client_model":  {"internal/metrics"},
 	"github.com/magiconair/properties":    {"internal/config"},
 	"github.com/spf13/cobra":              {"cmd/spate"},
+	"go.yaml.in/yaml/v3":                  {"bench/spec"},
 	"github.com/HdrHistogram":             {"bench", "bench/result", "cmd/spate"},
 }
 

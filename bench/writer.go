@@ -1,0 +1,203 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"spate/bench/dist"
+	"spate/bench/spec"
+	"spate/bench/verify"
+)
+
+// writer is a client that writes. One goroutine at a time makes it write; acknowledgements come on the client's.
+type writer struct {
+	run    *run
+	number uint32
+	client *kgo.Client
+
+	random  *dist.Source
+	padding []byte // values are cut from it
+	at      int    // in the padding
+	next    int    // partition, of records without keys
+	records sync.Pool
+
+	mu     sync.Mutex // the ledger: written when a record is made, and when one has failed
+	ledger *verify.Ledger
+
+	txn transaction // of transactional writers: the one that is open
+}
+
+// What a client holds at most while the broker is slow: enough for full batches to every partition.
+const (
+	bufferedRecordsMax = 64 << 10
+	bufferedBytesMax   = 128 << 20
+)
+
+// giveUpAfter is how long a client tries to write a record: longer than any pause that a run is to survive.
+const giveUpAfter = time.Minute
+
+func (r *run) newWriter(number uint32) (*writer, error) {
+	options := append(producerOptions(r.w), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MaxBufferedRecords(bufferedRecordsMax), kgo.MaxBufferedBytes(bufferedBytesMax/max(1, r.w.Producers/8)),
+		kgo.RecordDeliveryTimeout(giveUpAfter), kgo.UnknownTopicRetries(-1))
+	if r.w.Kind == "transactions" {
+		options = append(options, kgo.TransactionalID(r.transactionalID(number)))
+	}
+	client, err := r.client(options...)
+	if err != nil {
+		return nil, err
+	}
+	r.clients = append(r.clients, client)
+	w := &writer{run: r, number: number, client: client, random: dist.NewSource(r.w.Seed, uint64(number)),
+		ledger: verify.NewLedger(number, r.partitions), next: int(number) % r.partitions}
+	w.records.New = func() any { return &kgo.Record{} }
+	w.padding = make([]byte, r.w.Sizes.Max()*2+64<<10)
+	if r.w.Sizes.Max() == dist.SizeMax { // of a distribution without end
+		w.padding = make([]byte, 1<<20)
+	}
+	w.random.FillLike(w.padding, r.w.Compress)
+	return w, nil
+}
+
+// again makes a writer of the same client, whose records are numbered from 0.
+func (w *writer) again(number uint32) *writer {
+	return &writer{run: w.run, number: number, client: w.client, random: w.random, padding: w.padding, next: w.next,
+		ledger: verify.NewLedger(number, w.run.partitions), records: sync.Pool{New: w.records.New}}
+}
+
+func producerOptions(w spec.Workload) []kgo.Opt {
+	codec := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
+		"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}[w.Compression]
+	options := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(w.Linger),
+		kgo.ProducerBatchMaxBytes(int32(w.BatchBytes))}
+	switch w.Acks {
+	case "1":
+		options = append(options, kgo.RequiredAcks(kgo.LeaderAck()))
+	case "0":
+		options = append(options, kgo.RequiredAcks(kgo.NoAck()))
+	}
+	if w.Kind != "transactions" && !w.Idempotent {
+		options = append(options, kgo.DisableIdempotentWrite())
+	}
+	return options
+}
+
+// send makes the next record and hands it to the client, which may block while too much is on its way. A record that
+// is late still carries the time it was due: latency is taken from there.
+func (w *writer) send(due time.Time, flags uint32) {
+	r := w.run
+	record := w.records.Get().(*kgo.Record)
+	key, value := record.Key[:0], record.Value
+	size := max(r.w.Sizes.Draw(w.random), verify.StampBytes)
+	if cap(value) < size {
+		value = make([]byte, size)
+	}
+	value = value[:size]
+	w.fill(value[verify.StampBytes:])
+	partition := w.next
+	if r.w.Keys.None() {
+		if w.next++; w.next == r.partitions {
+			w.next = 0
+		}
+	} else {
+		n := r.w.Keys.Draw(w.random)
+		key = strconv.AppendInt(append(key, "key-"...), int64(n), 10)
+		partition = int(dist.NewSource(uint64(n), 0).Next() % uint64(r.partitions))
+	}
+	sequence := uint64(0)
+	if flags&verify.Aborted == 0 {
+		w.mu.Lock()
+		sequence = w.ledger.Next(partition)
+		w.mu.Unlock()
+		if r.w.Kind == "transactions" {
+			w.txn.records = append(w.txn.records, place{partition, sequence})
+		}
+	}
+	stamp := verify.Stamp{Run: r.id, Producer: w.number, Flags: flags, Sequence: sequence, Due: due.UnixNano()}
+	if len(key) == 0 {
+		key = nil
+	}
+	if r.w.Verify {
+		stamp.Seal(key, value)
+	} else {
+		stamp.Put(value)
+	}
+	*record = kgo.Record{Topic: r.topics[partition/r.w.Partitions], Partition: int32(partition % r.w.Partitions),
+		Key: key, Value: value}
+	w.client.Produce(r.hard, record, w.acknowledged)
+}
+
+// fill writes the bytes behind the stamp: a stretch of the padding, so that it costs no more than a copy.
+func (w *writer) fill(value []byte) {
+	for len(value) > 0 {
+		n := copy(value, w.padding[w.at:])
+		value = value[n:]
+		if w.at += n; w.at >= len(w.padding) {
+			w.at = int(w.random.Next() % 1024)
+		}
+	}
+}
+
+// acknowledged is called by the client, record by record, in the order of each partition.
+func (w *writer) acknowledged(record *kgo.Record, err error) {
+	m := w.run.meter
+	stamp := verify.Peek(record.Value)
+	if err != nil {
+		w.failed(record, stamp, err)
+	} else {
+		now := time.Now().UnixNano()
+		m.recorders["ack"].record(time.Duration(now - stamp.Due))
+		m.produced.Add(1)
+		m.producedBytes.Add(int64(len(record.Key) + len(record.Value)))
+		m.lastProduced.Store(now)
+		if w.run.w.Kind != "transactions" {
+			m.due.Add(1)
+		}
+	}
+	w.records.Put(record)
+}
+
+// failed says that a record may be there or not.
+func (w *writer) failed(record *kgo.Record, stamp verify.Stamp, err error) {
+	if stamp.Flags&verify.Aborted == 0 {
+		w.mu.Lock()
+		w.ledger.Unknown(w.run.partition(record.Topic, record.Partition), stamp.Sequence)
+		w.txn.failed = true
+		w.mu.Unlock()
+	}
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, kgo.ErrAborting) {
+		w.run.meter.failed(err)
+	}
+}
+
+// flush waits until everything is acknowledged or has failed. After an interruption that wait has an end.
+func (w *writer) flush() {
+	ctx, cancel := context.WithCancel(w.run.hard)
+	defer cancel()
+	stop := context.AfterFunc(w.run.soft, func() {
+		time.AfterFunc(w.run.w.Drain, cancel)
+	})
+	defer stop()
+	if w.client.Flush(ctx) != nil {
+		aborting, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialWithin)
+		defer cancel()
+		_ = w.client.AbortBufferedRecords(aborting) // each of them is told to have failed
+	}
+}
+
+// written is what went into a partition.
+func (w *writer) written(partition int) verify.Written {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ledger.Written(partition)
+}
+
+// partition is the number of a partition among those of all topics.
+func (r *run) partition(topic string, partition int32) int {
+	return r.topicIndex[topic]*r.w.Partitions + int(partition)
+}
