@@ -32,7 +32,7 @@ gcc: # the race detector needs a C compiler
 .PHONY: gcc
 
 kill: build ## kill -9 under load, real broker, real clients, groups of consumers, transactions
-	cd tools && $(GO) test -count=1 -v ./chaos -seed $(SEED)
+	cd tools && $(GO) test -count=1 -timeout 30m -v ./chaos -seed $(SEED)
 
 proof: build ## what the design promises of its I/O, seen from outside (strace, metrics)
 	cd tools && $(GO) test -count=1 -v ./proof
@@ -44,7 +44,7 @@ browser: build ## pages that spate writes, in chromium without a window and with
 	cd tools && $(GO) test -count=1 -v ./browser
 
 crash: build ## power cuts on a loop device, a full disk; needs root
-	cd tools && $(GO) test -count=1 -v -tags crash -run PowerCut ./chaos -seed $(SEED)
+	cd tools && $(GO) test -count=1 -timeout 30m -v -tags crash -run 'PowerCut|FullDisk' ./chaos -seed $(SEED)
 	cd tools && $(GO) test -count=1 -v -tags crash -run FullDisk ./proof
 
 lint: bin/staticcheck ## gofmt, vet, staticcheck, and the rules of tools/tidy

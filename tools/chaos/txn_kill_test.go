@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func TestTransactionsKillNineWhileDowngrading(t *testing.T) {
 
 func runTxnPlan(t *testing.T, plan TxnPlan) {
 	t.Helper()
-	plan.Rounds, plan.Seed, plan.Out = *rounds, *seed, os.Stdout
+	plan.Rounds, plan.Seed, plan.Out = cmp.Or(plan.Rounds, *rounds), *seed, os.Stdout
 	summary, err := plan.RunTransactions(t.Context())
 	proved := summary.Committed > 0 && summary.Aborted > 0 && summary.Fenced > 0 && summary.ReadLive > 0 &&
 		summary.ReadDirty > summary.ReadLive && summary.Looks > 0 && summary.FinalAll > summary.Final &&

@@ -40,6 +40,7 @@ type txnLoad struct {
 	zombies   atomic.Int64    // that tried to go on
 	deletions atomic.Int64    // requests that were obeyed
 	deletes   bool            // records are deleted from the logs' starts meanwhile
+	settle    time.Duration   // when all must have ended, in the end
 	seed      uint64
 
 	// Two clients without producers carry the offsets of groups: the version of a request is that of the client.
@@ -48,7 +49,8 @@ type txnLoad struct {
 
 func startTxnLoad(bootstrap string, seed uint64, deletes bool) *txnLoad {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &txnLoad{history: NewTxnHistory(), bootstrap: bootstrap, cancel: cancel, seed: seed, deletes: deletes}
+	l := &txnLoad{history: NewTxnHistory(), bootstrap: bootstrap, cancel: cancel, seed: seed, deletes: deletes,
+		settle: settleWithin}
 	l.carriers = [2]*kgo.Client{
 		l.client(kgo.MaxVersions(kversion.V3_7_0())), l.client(),
 	}

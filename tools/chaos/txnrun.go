@@ -26,6 +26,15 @@ type TxnPlan struct {
 	Plan
 	Topic   map[string]string // configs of the load's topic beside small segments
 	Deletes bool              // records are deleted from the starts of the logs
+	// FaultUnderLoad is a Fault that sees how many transactions are committed; it takes the place of Fault.
+	FaultUnderLoad func(b *proc.Broker, committed func() int) error
+}
+
+func (p TxnPlan) fail(b *proc.Broker, load *txnLoad) error {
+	if p.FaultUnderLoad != nil {
+		return p.FaultUnderLoad(b, load.history.Ended)
+	}
+	return p.Fault(b)
 }
 
 // RunTransactions executes the plan. The error is about the run itself; violations stand in the summary. A fault that
@@ -55,7 +64,7 @@ func (p TxnPlan) RunTransactions(ctx context.Context) (TxnSummary, error) {
 			return TxnSummary{}, fmt.Errorf("round %d: %w", round, err)
 		}
 		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		if err := p.Fault(broker); err != nil {
+		if err := p.fail(broker, load); err != nil {
 			return TxnSummary{}, fmt.Errorf("round %d: %w", round, err)
 		}
 		select {
@@ -176,9 +185,9 @@ func (l *txnLoad) final(ctx context.Context) (*TxnFinal, error) {
 }
 
 // settled waits until no transaction is open, as everybody says who could know: the coordinators, the producers of the
-// partitions, and the last stable offsets. It gives up after settleWithin.
+// partitions, and the last stable offsets. It gives up in the end.
 func (l *txnLoad) settled(ctx context.Context, admin *kadm.Client) (*TxnFinal, error) {
-	for deadline := time.Now().Add(settleWithin); ; pause(ctx, 50*time.Millisecond) {
+	for deadline := time.Now().Add(l.settle); ; pause(ctx, 50*time.Millisecond) {
 		f, err := l.look(ctx, admin)
 		if err != nil {
 			return nil, err
