@@ -15,6 +15,7 @@ type TxnFinal struct {
 	Groups             map[groupPlace]int64
 	Open               []string // transactions that are open yet, in the words of who says so
 	Retention          bool     // may have deleted anything
+	Compaction         bool     // may have removed what is not committed; each record has a key of its own
 }
 
 // isOpen tells whether a transaction is open yet.
@@ -51,8 +52,8 @@ func (h *TxnHistory) Check(final *TxnFinal) TxnSummary {
 			c.add(twoContents, "%v is %v for who reads what is committed, and else %v", at, id, other)
 		}
 	})
-	c.kept(h.read, &c.committed)
-	c.kept(h.dirty, &c.all)
+	c.kept(h.read, &c.committed, func(*Txn) bool { return false })
+	c.kept(h.dirty, &c.all, c.mayBeCompacted)
 	fenced := 0
 	for _, t := range h.txns {
 		c.whole(t)
@@ -141,12 +142,12 @@ func (c *txnCheck) walk(name string, entries []Entry, visit func(place, RecordID
 	return log
 }
 
-// kept tells whether what was read on the way is there in the end.
-func (c *txnCheck) kept(read map[place]RecordID, log *txnLog) {
+// kept tells whether what was read on the way is there in the end, or may be gone.
+func (c *txnCheck) kept(read map[place]RecordID, log *txnLog, mayGo func(*Txn) bool) {
 	for at, id := range read {
 		if now, there := log.at[at]; there && now != id {
 			c.add(twoContents, "record %v was read at %v, which is now %v", id, at, now)
-		} else if !there && !c.isDeleted(at) {
+		} else if !there && !c.isDeleted(at) && !mayGo(c.byID[id]) {
 			c.add(lostWrite, "record %v was read at %v and is not there", id, at)
 		}
 	}
@@ -162,13 +163,18 @@ func (c *txnCheck) whole(t *Txn) {
 		case c.mayBeDeleted(t, id, partition):
 		case t.Outcome == TxnCommitted && !is:
 			c.add(lostWrite, "%v is committed, and its record %v of partition %d is not there", t, id, partition)
-		case isAcked && !exists:
+		case isAcked && !exists && !c.mayBeCompacted(t):
 			c.add(lostWrite, "record %v of %v was acknowledged at %v and is not there", id, t, acked)
 		}
 	}
 	if there, missing := c.presence(t); t.Outcome == TxnUnknown && there > 0 && missing > 0 {
 		c.add(torn, "%d records of %v can be read, and %d not", there, t, missing)
 	}
+}
+
+// mayBeCompacted tells whether t's records may go because they are aborted.
+func (c *txnCheck) mayBeCompacted(t *Txn) bool {
+	return c.final.Compaction && t.Outcome != TxnCommitted
 }
 
 // mayBeDeleted tells whether a record of t stood where records were deleted.

@@ -80,6 +80,14 @@ func TestTxnCheckFindsEachPlantedFault(t *testing.T) {
 		{"a lost write", func(x *txnExample) { x.without(0, 0, true) }, lostWrite},
 		{"a lost write that was read", func(x *txnExample) { x.without(0, 0, false) }, lostWrite},
 		{"a lost write of an aborted transaction", func(x *txnExample) { x.without(0, 2, true) }, lostWrite},
+		{"aborted records that compaction has removed", func(x *txnExample) {
+			x.Compaction = true
+			x.without(0, 2, false)
+		}, ""},
+		{"committed records that compaction has removed", func(x *txnExample) {
+			x.Compaction = true
+			x.without(0, 0, false)
+		}, lostWrite},
 		{"a lost write that only readers of what is committed miss", func(x *txnExample) {
 			x.Committed = x.Committed[1:]
 		}, lostWrite},

@@ -217,7 +217,8 @@ func (w *txnWriter) write(ctx context.Context, txn *Txn, count int) (failed func
 		w.next++
 		partition := w.random.Int32N(partitions)
 		h.Wrote(txn, id, partition)
-		w.client.Produce(ctx, &kgo.Record{Partition: partition, Value: id.Value()}, func(r *kgo.Record, err error) {
+		record := &kgo.Record{Partition: partition, Key: fmt.Append(nil, id), Value: id.Value()}
+		w.client.Produce(ctx, record, func(r *kgo.Record, err error) {
 			if err != nil {
 				refused.Store(true)
 				return

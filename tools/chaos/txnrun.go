@@ -117,6 +117,7 @@ func (p TxnPlan) judge(ctx context.Context, load *txnLoad) (TxnSummary, error) {
 		return TxnSummary{Violations: load.history.CheckClosed(final)}, nil
 	}
 	final.Retention = p.Topic["retention.bytes"] != ""
+	final.Compaction = p.Topic["cleanup.policy"] == "compact"
 	summary := load.history.Check(final)
 	fmt.Fprintf(p.Out, "chaos: %v\n", summary)
 	fmt.Fprintf(p.Out, "chaos: clients: %d older, %d newer, %d tried to go on when replaced; deletions: %d\n",
