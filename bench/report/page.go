@@ -298,7 +298,11 @@ func stepTable(runs []*result.Result, names []string) Table {
 		Header: []string{"step", "asked for", "reached", "latency", "p50", "p99", "p99.9", "late by", "objective"}}
 	for n, r := range runs {
 		for i, s := range r.Steps {
-			cells := []string{label(names, n, fmt.Sprint(i+1)), grouped(s.Rate) + " /s", grouped(s.Achieved) + " /s"}
+			name := s.Name
+			if name == "" {
+				name = fmt.Sprint(i + 1)
+			}
+			cells := []string{label(names, n, name), grouped(s.Rate) + " /s", grouped(s.Achieved) + " /s"}
 			cells = append(cells, slices.Repeat([]string{"-"}, 4)...)
 			for _, name := range result.LatencyNames {
 				if p := s.Latencies[name]; p.Count > 0 {

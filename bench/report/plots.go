@@ -260,7 +260,7 @@ func steps(runs []*result.Result, names []string) plot {
 		for _, name := range result.LatencyNames {
 			var points []point
 			for _, s := range r.Steps {
-				if found := s.Latencies[name]; found.Count > 0 {
+				if found := s.Latencies[name]; found.Count > 0 && s.Name == "" { // else more differs than the rate
 					points = append(points, point{math.Round(s.Achieved), float64(found.P99)})
 				}
 			}

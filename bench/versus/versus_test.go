@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"spate/bench/report"
 	"spate/bench/report/reporttest"
 	"spate/bench/result"
 )
@@ -65,7 +66,7 @@ var sides = [2]Side{{Name: "A", Bootstrap: "a:1", PID: 1}, {Name: "B", Bootstrap
 // TestRun runs two workloads in turn, B twice as slow as A; what cannot be compared is left out.
 func TestRun(t *testing.T) {
 	var order []string
-	out, err := Run(t.Context(), Options{Sides: sides, Workloads: []string{"one", "two"}, Rounds: 3,
+	out, err := Run(t.Context(), Options{Sides: sides, Workloads: []string{"one", "two"}, Rounds: 4,
 		Run: func(_ context.Context, side Side, workload int) (*result.Result, error) {
 			order = append(order, fmt.Sprint(side.Name, workload))
 			slower := 1 + float64(len(order))/1000
@@ -79,7 +80,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(order, " "); got != "A0 B0 A1 B1 B0 A0 B1 A1 A0 B0 A1 B1" {
+	if got := strings.Join(order, " "); got != "A0 B0 A1 B1 B0 A0 B1 A1 A0 B0 A1 B1 B0 A0 B1 A1" {
 		t.Errorf("the order was %s", got)
 	}
 	var rows []string
@@ -87,7 +88,7 @@ func TestRun(t *testing.T) {
 		rows = append(rows, strings.Join(r.Cells, " | "))
 	}
 	for _, want := range []string{
-		"broker CPU | 0.422 cores (0.419 to 0.423) | 0.842 cores (0.840 to 0.846) | 0.50 (0.50 to 0.50) | A",
+		"broker CPU | 0.422 cores (0.419 to 0.425) | 0.844 cores (0.840 to 0.849) | 0.50 (0.49 to 0.51) | A",
 		"produced | 10,000 /s (10,000 to 10,000) | 10,000 /s (10,000 to 10,000) | 1.00 (1.00 to 1.00) | alike",
 		"load generator CPU | 0.582 cores (0.582 to 0.582) | - | - | ",
 	} {
@@ -100,9 +101,31 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"<h1>A versus B</h1>", `<h2 class="section">two</h2>`, `id="plot-2-records"`,
-		"Medians of 3 rounds", "A, round 1"} {
+		"Medians of 4 rounds", "A, round 1"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
+		}
+	}
+}
+
+// TestVerdict: with few rounds nobody is called ahead, nor where more and less are as good.
+func TestVerdict(t *testing.T) {
+	slow, fast := Of([]float64{1, 1, 1, 1}), Of([]float64{2, 2, 2, 2})
+	for _, c := range []struct {
+		a, b   Spread
+		better int
+		want   string
+	}{
+		{slow, fast, 1, "B"}, {fast, slow, 1, "A"}, {slow, fast, -1, "A"}, {slow, fast, 0, ""},
+		{slow, slow, 1, "alike"},
+		{Of([]float64{1, 1, 1}), Of([]float64{2, 2, 2}), 1, ""},
+	} {
+		r := Row{Figure: report.Figure{Better: c.better}, A: c.a, B: c.b}
+		if ratio, known := RatioOf(c.a, c.b); known {
+			r.Ratio = &ratio
+		}
+		if got := r.Verdict(sides); got != c.want {
+			t.Errorf("%v to %v, better %d: %q, want %q", c.a, c.b, c.better, got, c.want)
 		}
 	}
 }

@@ -24,6 +24,7 @@ type benchFlags struct {
 	pid        int
 	result     string
 	histograms string
+	html       string
 	quiet      bool
 }
 
@@ -40,12 +41,14 @@ far. The exit status is 1 if anything was lost, duplicated, reordered or refused
   spate bench produce                                 how fast records are written
   spate bench e2e --rate 10000                        how long they take to a consumer
   spate bench e2e --rate 1000 --find 'p99<5ms'        the highest rate within that latency
-  spate bench run nightly.yaml --result nightly.json  a workload from a file, and its result in a file`,
+  spate bench run nightly.yaml --result nightly.json  a workload from a file, and its result in a file
+  spate bench report nightly.json                     a page with plots of it
+  spate bench versus --a HOST:PORT --b HOST:PORT e2e  two brokers in turn, with medians and spreads`,
 	}
 	for _, kind := range spec.Kinds() {
 		cmd.AddCommand(newBenchKind(kind))
 	}
-	cmd.AddCommand(newBenchRun())
+	cmd.AddCommand(newBenchRun(), newBenchReport(), newBenchCompare(), newBenchVersus())
 	return cmd
 }
 
@@ -55,6 +58,7 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.pid, "pid", 0, "process id of the broker, where it runs on this machine: measures its "+
 		"processor time and memory")
 	cmd.Flags().StringVar(&f.result, "result", "", "write the result to this file, as JSON")
+	cmd.Flags().StringVar(&f.html, "html", "", "write a page with plots to this file; it needs no network")
 	cmd.Flags().StringVar(&f.histograms, "hgrm", "", "write the latencies to NAME-ack.hgrm, NAME-end-to-end.hgrm, "+
 		"..., for HdrHistogram's plotters")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
@@ -158,26 +162,24 @@ func (f *benchFlags) run(cmd *cobra.Command, kind string, given map[string]strin
 			return usageError{fmt.Errorf("--pid %d: its processor time cannot be read: %w", f.pid, err)}
 		}
 	}
-	for _, path := range []string{f.result, f.histograms} { // a wrong path is said before the run, not after it
-		if dir := filepath.Dir(path); path != "" {
-			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-				return usageError{fmt.Errorf("%s: there is no directory %s", path, dir)}
-			}
-		}
+	if err := checkDirectories(f.result, f.histograms, f.html); err != nil {
+		return err
 	}
 	client, err := f.connect(cmd.Context())
 	if err != nil {
 		return err
 	}
 	client.Close()
-	giveUp, ended := f.secondInterrupt()
+	giveUp, ended := secondInterrupt()
 	status := cmd.ErrOrStderr()
 	options := bench.RunOptions{Tool: "spate " + version, GiveUp: giveUp}
+	view := newBenchView(status, fmt.Sprintf("%s at %s", w.Name, f.bootstrap))
 	if !f.quiet {
-		options.Observe = newBenchProgress(status).show
+		options.Observe = view.show
 	}
 	r, err := bench.Run(cmd.Context(), bench.Target{Bootstrap: f.bootstrap, PID: f.pid}, w, options)
 	ended()
+	view.close()
 	if err != nil {
 		return err
 	}
@@ -191,7 +193,7 @@ func (f *benchFlags) run(cmd *cobra.Command, kind string, given map[string]strin
 
 // secondInterrupt gives a channel that is closed when the user presses Ctrl-C a second time: the first one ends the
 // load, and what is on its way is still waited for. A third one ends the process.
-func (f *benchFlags) secondInterrupt() (giveUp chan struct{}, ended func()) {
+func secondInterrupt() (giveUp chan struct{}, ended func()) {
 	giveUp = make(chan struct{})
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -218,6 +220,9 @@ func (f *benchFlags) save(r *benchresult.Result) error {
 	var failed []error
 	if f.result != "" {
 		failed = append(failed, writeFile(f.result, r.Write))
+	}
+	if f.html != "" {
+		failed = append(failed, writeHTML(f.html, []*benchresult.Result{r}))
 	}
 	if f.histograms != "" {
 		for _, name := range benchresult.LatencyNames {

@@ -22,6 +22,9 @@ func newBenchProgress(out io.Writer) *benchProgress {
 	return &benchProgress{out: out, began: time.Now()}
 }
 
+// close implements benchView: lines stay.
+func (b *benchProgress) close() {}
+
 // show prints one line at most.
 func (b *benchProgress) show(p bench.Progress) {
 	if p.Phase != b.phase {

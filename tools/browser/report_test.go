@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"spate/bench/report"
 	"spate/bench/report/reporttest"
 	"spate/bench/result"
+	"spate/internal/proc"
 )
 
 // seen is what the page says about its plots.
@@ -182,5 +184,40 @@ func TestBlindness(t *testing.T) {
 		if got := p.complaints(); !strings.Contains(strings.Join(got, "; "), want) {
 			t.Errorf("%s: found %q, want %q", script, got, want)
 		}
+	}
+}
+
+// TestReportOfRun looks at the page of a real run, as a user gets it, and at that of a comparison of a broker with
+// itself.
+func TestReportOfRun(t *testing.T) {
+	binary, err := proc.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	b, err := proc.Start(proc.Options{DataDir: filepath.Join(dir, "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Kill()
+	side := fmt.Sprintf("%s,%d", b.Bootstrap, b.PID)
+	for name, args := range map[string][]string{
+		"run": {"e2e", "-b", b.Bootstrap, "--pid", fmt.Sprint(b.PID), "--rate", "500", "--duration", "4s"},
+		"versus": {"versus", "--a", side, "--b", side, "e2e rate=200 duration=2s warm-up=0s",
+			"produce records=1000 warm-up=0s", "--rounds", "1"},
+	} {
+		page := filepath.Join(dir, name+".html")
+		args = append(append([]string{"bench"}, args...), "--html", page)
+		command := exec.CommandContext(t.Context(), binary, args...)
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		p := open(t)
+		for _, width := range []int{1440, 800, 390} {
+			p.do(t, chromedp.EmulateViewport(int64(width), 900), chromedp.Navigate("file://"+page))
+			ask(t, p, chromedp.Evaluate[seen](look)).check(t, width)
+			p.shoot(t, fmt.Sprintf("%s-%d", name, width))
+		}
+		p.clean(t)
 	}
 }

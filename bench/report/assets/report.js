@@ -45,11 +45,18 @@
     if (min == null || max == null) return [1, 10];
     return uPlot.rangeLog(min, max === min ? max * 2 : max, 10, false);
   };
-  const wholeAxis = (u, min, max) => (min === max ? [min - 0.5, max + 0.5] : [min, max]);
+  const ranges = {
+    seconds: (u, min, max) => [0, max > 0 ? max : 1],
+    nines: (u, min, max) => [min, max > min ? max : min + 1],
+    rate: linear,
+  };
 
   const shade = (spans) => (u) => {
     const ctx = u.ctx;
     ctx.save();
+    ctx.beginPath();
+    ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+    ctx.clip();
     for (const s of spans || []) {
       const from = u.valToPos(s.from, "x", true), to = u.valToPos(s.to, "x", true);
       ctx.fillStyle = colour("--span");
@@ -81,7 +88,7 @@
     const few = p.at.length <= 40;
     const opts = {
       width: Math.max(box.clientWidth, 200), height: 280, padding: [12, 16, 0, 0],
-      scales: { x: { time: false, range: p.x === "rate" ? linear : wholeAxis },
+      scales: { x: { time: false, range: ranges[p.x] },
         y: { distr: p.log ? 3 : 1, range: p.log ? logarithmic : linear } },
       axes: [x, y],
       legend: { markers: { dash: (u, i) => ["solid", "dashed", "dotted", "double"][(p.series[i - 1] || {}).dash || 0] } },
