@@ -188,8 +188,12 @@ type memberOptions struct {
 // javaHost is Kafka's VerifiableConsumer.
 type javaHost struct{}
 
-// javaClasses gives the directory of the compiled programs in Java.
-var javaClasses = sync.OnceValues(func() (string, error) {
+// javaClasses gives the directory of the compiled programs of clients/java.
+var javaClasses = sync.OnceValues(func() (string, error) { return compileJava("java") })
+
+// compileJava gives the directory of the compiled programs of a directory of clients/. They are compiled against
+// Kafka's jars, and those that the pom.xml beside them names, which lie in lib.
+func compileJava(programs string) (string, error) {
 	jars, err := proc.Jars()
 	if err != nil {
 		return "", err
@@ -197,27 +201,29 @@ var javaClasses = sync.OnceValues(func() (string, error) {
 	if err := proc.Install("mvn", "maven"); err != nil {
 		return "", err
 	}
-	sources, err := filepath.Glob("clients/java/*.java")
+	pom := filepath.Join("clients", programs, "pom.xml")
+	sources, err := filepath.Glob(filepath.Join("clients", programs, "*.java"))
 	if err != nil {
 		return "", err
 	}
-	return cached("java-host", append(sources, "clients/java/pom.xml"), func(dir string) error {
+	return cached(programs+"-host", append(sources, pom), func(dir string) error {
 		_, err := run(exec.Command("mvn", "-q", "-B", "-f", filepath.Join(dir, "pom.xml"),
-			"dependency:copy-dependencies", "-DoutputDirectory="+filepath.Join(dir, "ecj")), nil)
+			"dependency:copy-dependencies", "-DoutputDirectory="+filepath.Join(dir, "lib")), nil)
 		if err != nil {
 			return err
 		}
-		compilers, err := filepath.Glob(filepath.Join(dir, "ecj", "ecj-*.jar"))
-		libs, err2 := filepath.Glob(jars + ".jar")
-		if err := errors.Join(err, err2); err != nil || len(compilers) != 1 {
+		compilers, err := filepath.Glob(filepath.Join(dir, "lib", "ecj-*.jar"))
+		own, err2 := filepath.Glob(filepath.Join(dir, "lib", "*.jar"))
+		libs, err3 := filepath.Glob(jars + ".jar")
+		if err := errors.Join(err, err2, err3); err != nil || len(compilers) != 1 {
 			return fmt.Errorf("one compiler in %v: %w", compilers, err)
 		}
 		args := []string{"-jar", compilers[0], "-source", "17", "-target", "17", "-nowarn",
-			"-cp", strings.Join(libs, ":"), "-d", dir}
+			"-cp", strings.Join(append(own, libs...), ":"), "-d", dir}
 		_, err = run(exec.Command("java", append(args, sources...)...), nil)
 		return err
 	})
-})
+}
 
 func (javaHost) host() (*exec.Cmd, error) { return javaProgram("Host") }
 

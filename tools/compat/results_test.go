@@ -68,6 +68,7 @@ every client reads back what each one produced, by partition and offset, and fin
 	writeGroupResults(&out, aiokafkaVersion)
 	writeChainResults(&out)
 	writeConnectResults(&out)
+	writeStreamsResults(&out)
 	fmt.Fprintf(&out, "\nKafka's own tools (%s) against the same broker: TopicCommand, ConfigCommand, GetOffsetShell, "+
 		"BrokerApiVersionsCommand,\nand DumpLogSegments on the files of a running, a stopped and a killed broker. "+
 		"ConsumerGroupCommand, GroupsCommand and\nConfigCommand for groups print the same as on Apache Kafka, and "+

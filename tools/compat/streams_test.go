@@ -1,0 +1,419 @@
+package compat
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"spate/internal/proc"
+)
+
+// streamsStep is a second's worth of results.
+const streamsStep = 400
+
+// Goal: Kafka Streams with exactly_once_v2 counts words exactly: each count of each word comes out once and in order.
+// Method: two instances, which are killed, with and without the loss of their stores, as the broker is.
+func TestStreamsWordCount(t *testing.T) {
+	t.Parallel()
+	w := newWordCount()
+	r := startStreams(t, w, nil)
+	r.faults()
+	r.finish()
+	r.exactlyHeard()
+	r.committedAll()
+	r.latest(w)
+	r.internalTopics(map[string]map[string]string{
+		"app-wordcount-words-repartition": {
+			"cleanup.policy": "delete", "retention.ms": "-1", "segment.bytes": "52428800",
+		},
+		"app-wordcount-store-changelog": {"cleanup.policy": "compact"},
+	})
+	r.purged("app-wordcount-words-repartition")
+	noteStreams("word count", "a key-value store", r)
+}
+
+// Goal: a windowed join of two streams gives each pair once, and each record that has none once.
+// Method: as for the word count.
+func TestStreamsJoin(t *testing.T) {
+	t.Parallel()
+	// Without the wait for the other side, records that arrive late for their time would remain alone at once.
+	r := startStreams(t, newWindowJoin(), map[string]string{"max.task.idle.ms": "600000"})
+	r.faults()
+	r.finish()
+	r.exactlyHeard()
+	window := map[string]string{"cleanup.policy": "delete", "retention.ms": "90000400"}
+	r.internalTopics(map[string]map[string]string{
+		"app-join-inner-this-join-store-changelog":         window,
+		"app-join-inner-other-join-store-changelog":        window,
+		"app-join-outer-outer-this-join-store-changelog":   window,
+		"app-join-outer-outer-other-join-store-changelog":  window,
+		"app-join-outer-outer-shared-join-store-changelog": {"cleanup.policy": "compact"},
+	})
+	noteStreams("windowed join, inner and outer", "window stores", r)
+}
+
+// faults starts two instances and kills what there is, one after the other and at once; with -long at random.
+func (r *streamsRun) faults() {
+	r.Helper()
+	r.start("a")
+	r.start("b")
+	r.awaitResults("the start")
+	r.await("some more results", r.more(streamsStep))
+	r.kill("a")
+	r.awaitResults("b has taken over")
+	r.start("a")
+	r.awaitResults("a is back")
+	r.kill("b")
+	r.wipe("b")
+	r.start("b")
+	r.awaitResults("b is back without its stores")
+	r.killBroker()
+	r.must(r.target.start())
+	r.awaitResults("the broker is back")
+	r.kill("a")
+	r.killBroker()
+	r.kill("b")
+	r.wipe("a")
+	r.must(r.target.start())
+	r.start("a")
+	r.start("b")
+	r.awaitResults("all are back")
+	if *long {
+		r.randomFaults(4 * time.Minute)
+	}
+}
+
+func (r *streamsRun) randomFaults(d time.Duration) {
+	r.Helper()
+	seed := uint64(time.Now().UnixNano())
+	r.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		one := []string{"a", "b"}[random.IntN(2)]
+		r.await("some more results", r.more(random.IntN(2*streamsStep)))
+		switch random.IntN(6) {
+		case 0:
+			r.killBroker()
+			r.must(r.target.start())
+		case 1:
+			r.pause(one)
+		case 2:
+			r.kill(one)
+			r.killBroker()
+			r.must(r.target.start())
+			r.start(one)
+		default:
+			r.kill(one)
+			if random.IntN(2) == 0 {
+				r.wipe(one)
+			}
+			r.await("the other's results", r.more(random.IntN(streamsStep)))
+			r.start(one)
+		}
+		if random.IntN(3) > 0 { // else the next fault meets the recovery from this one
+			r.awaitResults("a fault")
+		}
+	}
+	r.awaitResults("the last fault")
+}
+
+func (r *streamsRun) more(n int) func() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	want := r.results + n
+	return func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.results >= want
+	}
+}
+
+// finish stops the writer, waits for all results, and ends the instances and their transactions.
+func (r *streamsRun) finish() {
+	r.Helper()
+	r.stopWrite()
+	r.writing.Wait()
+	var flushed time.Time
+	r.await("the last results", func() bool {
+		if r.complete() {
+			return true
+		}
+		if time.Since(flushed) > time.Second {
+			flushed = time.Now()
+			r.mu.Lock()
+			records := r.work.flush()
+			r.mu.Unlock()
+			r.produce(r.Context(), records)
+		}
+		return false
+	})
+	r.must(r.client.Flush(r.Context()))
+	r.inputAsWritten()
+	for _, i := range r.instances {
+		r.must(i.host.input.Close())
+		<-i.host.ended
+	}
+	r.await("the end of all transactions", r.allStable)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Logf("wrote %d records, read %d results; %d instances and %d brokers killed, %d stores lost, %d pauses; "+
+		"restored %d records from changelogs, replaced %d threads", r.acked, r.results, r.kills["instance"],
+		r.kills["broker"], r.kills["state"], r.kills["pause"], r.restored, len(r.threadsEnded))
+	for _, why := range r.threadsEnded {
+		r.Logf("a thread has ended of %s", why)
+	}
+	if r.restored == 0 {
+		r.Error("nothing was restored from a changelog")
+	}
+}
+
+func (r *streamsRun) complete() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	missing, _ := r.work.missing()
+	return missing == 0
+}
+
+// committedAll says whether the application has committed all its input.
+func (r *streamsRun) committedAll() {
+	r.Helper()
+	ends, err := r.admin.ListEndOffsets(r.Context(), r.work.inputs()...)
+	r.must(err)
+	at, err := r.admin.FetchOffsets(r.Context(), r.app)
+	r.must(err)
+	ends.Each(func(end kadm.ListedOffset) {
+		if o, _ := at.Lookup(end.Topic, end.Partition); o.At != end.Offset {
+			r.Errorf("committed %d of %s %d, which ends at %d", o.At, end.Topic, end.Partition, end.Offset)
+		}
+	})
+}
+
+// allStable says whether no partition has an open transaction.
+func (r *streamsRun) allStable() bool {
+	topics, err := r.admin.ListTopicsWithInternal(r.Context())
+	if err != nil {
+		return false
+	}
+	ends, err := r.admin.ListEndOffsets(r.Context(), topics.Names()...)
+	if err != nil {
+		return false
+	}
+	stable, err := r.admin.ListCommittedOffsets(r.Context(), topics.Names()...)
+	if err != nil {
+		return false
+	}
+	all := true
+	ends.Each(func(end kadm.ListedOffset) {
+		o, ok := stable.Lookup(end.Topic, end.Partition)
+		all = all && ok && o.Err == nil && end.Err == nil && o.Offset == end.Offset
+	})
+	return all
+}
+
+// exactlyHeard reads the results again, after one more death of the broker: they are those that came at the time.
+func (r *streamsRun) exactlyHeard() {
+	r.Helper()
+	r.killBroker()
+	r.must(r.target.start())
+	topic := r.work.topics()[0].name
+	again := map[int32][]string{}
+	for _, record := range r.readAll(topic, kgo.ReadCommitted()) {
+		again[record.Partition] = append(again[record.Partition], resultText(record))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if diff := cmp.Diff(r.heard, again); diff != "" {
+		r.Errorf("what is read again differs from what was read at the time:\n%s", diff)
+	}
+	r.aborted = len(r.readAll(topic, kgo.ReadUncommitted())) - r.results
+	r.Logf("%d results were read again; %d records were aborted", r.results, r.aborted)
+}
+
+// inputAsWritten looks whether the input is what the writer has given to its client.
+func (r *streamsRun) inputAsWritten() {
+	r.Helper()
+	got := map[string][]string{}
+	for _, topic := range r.work.inputs() {
+		for _, record := range r.readAll(topic, kgo.ReadCommitted()) {
+			at := fmt.Sprintf("%s-%d", record.Topic, record.Partition)
+			got[at] = append(got[at], resultText(record))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, want := range r.written {
+		for n := range min(len(want), len(got[at])) {
+			if want[n] != got[at][n] {
+				r.Errorf("%s has %q at %d, not %q", at, got[at][n], n, want[n])
+				break
+			}
+		}
+		if len(got[at]) > len(want) {
+			r.Errorf("%s has %d records, and %d were written", at, len(got[at]), len(want))
+		}
+	}
+}
+
+// readAll gives the records of a topic up to its end; without markers.
+func (r *streamsRun) readAll(topic string, level kgo.IsolationLevel) []*kgo.Record {
+	r.Helper()
+	ends, err := r.admin.ListEndOffsets(r.Context(), topic)
+	r.must(err)
+	starts, err := r.admin.ListStartOffsets(r.Context(), topic)
+	r.must(err)
+	left := map[int32]int64{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if start, _ := starts.Lookup(topic, end.Partition); start.Offset < end.Offset {
+			left[end.Partition] = end.Offset
+		}
+	})
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.ConsumeTopics(topic),
+		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(level), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
+	r.must(err)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(r.Context(), awaitStreamsWithin)
+	defer cancel()
+	var records []*kgo.Record
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		r.must(fetches.Err())
+		fetches.EachRecord(func(record *kgo.Record) {
+			if record.Offset+1 >= left[record.Partition] {
+				delete(left, record.Partition)
+			}
+			if !record.Attrs.IsControl() {
+				records = append(records, record)
+			}
+		})
+	}
+	return records
+}
+
+// latest reads the compacted topic of counts: the last one of each word is how often it was written.
+func (r *streamsRun) latest(w *wordCount) {
+	r.Helper()
+	got := map[string]int64{}
+	records := r.readAll("latest", kgo.ReadCommitted())
+	for _, record := range records {
+		got[string(record.Key)] = int64(binary.BigEndian.Uint64(record.Value))
+	}
+	if diff := cmp.Diff(w.want, got); diff != "" {
+		r.Errorf("the last counts:\n%s", diff)
+	}
+	r.Logf("%d words; compaction has left %d of %d counts", len(got), len(records), r.results)
+}
+
+// internalTopics compares the topics that the application has made, and what it has asked of them.
+func (r *streamsRun) internalTopics(want map[string]map[string]string) {
+	r.Helper()
+	topics, err := r.admin.ListTopics(r.Context())
+	r.must(err)
+	var names []string
+	for _, name := range topics.Names() {
+		if strings.HasPrefix(name, r.app+"-") {
+			names = append(names, name)
+		}
+	}
+	described, err := r.admin.DescribeTopicConfigs(r.Context(), names...)
+	r.must(err)
+	got := map[string]map[string]string{}
+	for _, topic := range described {
+		r.must(topic.Err)
+		got[topic.Name] = map[string]string{}
+		for _, c := range topic.Configs {
+			if c.Source == kmsg.ConfigSourceDynamicTopicConfig {
+				got[topic.Name][c.Key] = c.MaybeValue()
+			}
+		}
+		if n := len(topics[topic.Name].Partitions); n != streamsPartitions {
+			r.Errorf("%s has %d partitions", topic.Name, n)
+		}
+	}
+	for _, configs := range want {
+		configs["message.timestamp.type"] = "CreateTime"
+		configs["segment.ms"], configs["min.cleanable.dirty.ratio"] = "2000", "0.01" // as topic.* of the application
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		r.Errorf("internal topics:\n%s", diff)
+	}
+}
+
+// purged looks whether the application has had the records deleted that it has read from its own topic.
+func (r *streamsRun) purged(topic string) {
+	r.Helper()
+	starts, err := r.admin.ListStartOffsets(r.Context(), topic)
+	r.must(err)
+	purged := int64(0)
+	starts.Each(func(start kadm.ListedOffset) { purged += start.Offset })
+	if purged == 0 {
+		r.Errorf("%s was never purged", topic)
+	}
+	r.Logf("%d records of %s were purged", purged, topic)
+}
+
+// Goal: group.protocol=streams (KIP-1071) is not offered, so that an application that asks for it is told so.
+func TestStreamsProtocolIsNotOffered(t *testing.T) {
+	t.Parallel()
+	if *kafkaTarget {
+		t.Skip("Apache Kafka offers it")
+	}
+	r := startStreams(t, newWordCount(), map[string]string{"group.protocol": "streams"})
+	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), r.client)
+	r.must(err)
+	for _, api := range response.ApiKeys {
+		if api.ApiKey == int16(kmsg.StreamsGroupHeartbeat) || api.ApiKey == int16(kmsg.StreamsGroupDescribe) {
+			t.Errorf("%s is offered", kmsg.NameForKey(api.ApiKey))
+		}
+	}
+	r.start("a")
+	<-r.instances["a"].host.ended
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if said := fmt.Sprint(r.threadsEnded); !strings.Contains(said, "UnsupportedVersionException") {
+		t.Errorf("the application says %s", said)
+	}
+}
+
+// streamsSeen are the applications that ran, in the words of the table.
+var streamsSeen struct {
+	sync.Mutex
+	rows []string
+}
+
+func noteStreams(application, stores string, r *streamsRun) {
+	streamsSeen.Lock()
+	defer streamsSeen.Unlock()
+	streamsSeen.rows = append(streamsSeen.rows, fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d |", application,
+		stores, r.results, r.aborted, r.restored, r.kills["instance"], r.kills["state"], r.kills["broker"]))
+}
+
+func writeStreamsResults(out *strings.Builder) {
+	fmt.Fprintf(out, `
+## Kafka Streams
+
+Two instances of an application of Kafka Streams %s with exactly_once_v2, whose stores are in RocksDB and in changelogs
+that are compacted meanwhile, are killed, with and without the loss of their stores, as the broker is, and all at once.
+What comes out is exact: each result once, and for counts in their order; so are the committed offsets in the end. The
+internal topics have the configs that Kafka gives them, and repartition topics are purged.
+
+| application | state | results | aborted | restored | instances killed | with their stores | brokers killed |
+|---|---|---:|---:|---:|---:|---:|---:|
+`, proc.KafkaVersion)
+	streamsSeen.Lock()
+	defer streamsSeen.Unlock()
+	slices.Sort(streamsSeen.rows)
+	for _, row := range streamsSeen.rows {
+		out.WriteString(row + "\n")
+	}
+}
