@@ -93,18 +93,23 @@ func TestTransactionsKillNineWhileDowngrading(t *testing.T) {
 	})
 }
 
-// Goal: the same while the logs are compacted all the time: what was aborted goes, and its markers, and nothing else.
-// Method: each record has a key of its own; segments are rolled by time, so that there are many.
+// Goal: the same while the logs are compacted all the time, those of the coordinators too: what was aborted goes, with
+// its markers, and nothing else. Method: each record has a key of its own; segments are rolled by time, so that there
+// are many; the broker changes the codec of the load's topic.
 func TestTransactionsKillNineWhileCompacting(t *testing.T) {
 	dir := t.TempDir()
 	runTxnPlan(t, TxnPlan{
-		Topic: map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.0001",
-			"segment.ms": "200", "delete.retention.ms": "100", "file.delete.delay.ms": "0"},
-		Plan: Plan{DataDir: dir, Set: txnSettings(map[string]string{"log.cleaner.backoff.ms": "20"}), Fault: killNine},
+		Topic: map[string]string{"cleanup.policy": "compact", "compression.type": "lz4"},
+		Plan: Plan{DataDir: dir, Fault: killNine, Set: txnSettings(map[string]string{
+			"log.cleaner.backoff.ms": "200", "log.roll.ms": "1000", "log.cleaner.min.cleanable.ratio": "0.0001",
+			"log.cleaner.delete.retention.ms": "100", "log.segment.delete.delay.ms": "0",
+		})},
 	})
 	text, err := os.ReadFile(filepath.Join(dir, "cleaner-offset-checkpoint"))
-	if !regexp.MustCompile(`(?m)^` + txnTopic + ` 0 [1-9]`).Match(text) {
-		t.Errorf("%s was never compacted: %s %v", txnTopic, text, err)
+	for _, topic := range []string{txnTopic, "__consumer_offsets", "__transaction_state"} {
+		if !regexp.MustCompile(`(?m)^` + topic + ` \d+ [1-9]`).Match(text) {
+			t.Errorf("%s was never compacted: %s %v", topic, text, err)
+		}
 	}
 }
 
