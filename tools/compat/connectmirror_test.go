@@ -359,33 +359,12 @@ func (r *mirrorRun) compareGroup(from, to *mirrorSide, ends, gotEnds map[int32]i
 func (r *mirrorRun) readAll(side *mirrorSide, topic string) (map[int32][]mirrorRecord, map[int32]int64) {
 	r.Helper()
 	all, behind := map[int32][]mirrorRecord{}, map[int32]int64{}
-	stable, err := side.admin.ListCommittedOffsets(r.Context(), topic)
+	records, _, err := committedRecords(r.Context(), side.target.bootstrap, topic)
 	r.must(err)
-	left := map[int32]int64{}
-	stable.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
-	client, err := kgo.NewClient(kgo.SeedBrokers(side.target.bootstrap), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords())
-	r.must(err)
-	defer client.Close()
-	for len(left) > 0 {
-		fetches := client.PollFetches(r.Context())
-		r.must(fetches.Err())
-		fetches.EachRecord(func(in *kgo.Record) {
-			if in.Offset+1 >= left[in.Partition] {
-				delete(left, in.Partition)
-			}
-			if in.Attrs.IsControl() {
-				return
-			}
-			all[in.Partition] = append(all[in.Partition], mirrorRecord{string(in.Key), string(in.Value),
-				fmt.Sprint(in.Headers), in.Timestamp.UnixMilli()})
-			behind[in.Partition] = in.Offset + 1
-		})
+	for _, in := range records {
+		all[in.Partition] = append(all[in.Partition], mirrorRecord{string(in.Key), string(in.Value),
+			fmt.Sprint(in.Headers), in.Timestamp.UnixMilli()})
+		behind[in.Partition] = in.Offset + 1
 	}
 	return all, behind
 }
