@@ -103,6 +103,7 @@ const checkpointDelay = time.Second
 func (d *LogDir) Poll(now time.Time) (next time.Time) {
 	d.collect()
 	if d.failure.Load() != nil {
+		d.abandonOpen()
 		return now.Add(d.options.CheckpointInterval) // nothing is written any more
 	}
 	b := &d.background

@@ -240,10 +240,7 @@ func (x *cleaning) interrupted() error {
 }
 
 // throttle waits until bytes more may be read or written.
-func (x *cleaning) throttle(bytes int) error {
-	rate := x.cleaner.options.Load().BytesPerSecond // which may change while a large log is cleaned
-	return x.cleaner.throttle.wait(x.cleaner.env.Clock, rate, bytes, x.interrupted)
-}
+func (x *cleaning) throttle(bytes int) error { return x.cleaner.wait(bytes, x.interrupted) }
 
 // cleanGroup makes one segment of the group and puts it in its place.
 func (x *cleaning) cleanGroup(group []*segment.Segment) error {

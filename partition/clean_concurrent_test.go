@@ -68,7 +68,7 @@ func TestCleaningBesideWritersAndReaders(t *testing.T) {
 	group.Wait()
 	cleaner.SetOptions(settings)
 	// All before may have been overtaken by the writers, or found nothing.
-	for d.Stats().ReclaimedBytes.Load() == 0 && d.Failed() == nil {
+	for cleaner.Stats().Cleanings.Load() == 0 || d.Stats().ReclaimedBytes.Load() == 0 && d.Failed() == nil {
 		<-time.After(time.Millisecond)
 	}
 	cleaner.Close()
@@ -202,13 +202,16 @@ func (c *Cleaner) running() int {
 // Goal: what all threads read and write together stays within the rate, which may change at any time, and nobody waits
 // once there is a reason to end.
 func TestCleanerThrottle(t *testing.T) {
-	at := newWorld().clock
-	var throttle throttle
+	w := newWorld()
+	at := w.clock
+	settings := DefaultCleanerOptions()
+	settings.BytesPerSecond = 1
+	c := NewCleaner(w.env(), nil, settings)
 	began := at.Now()
-	for range 5 {
+	for n := range 5 {
 		done := make(chan error, 1)
 		var wait task.Group
-		wait.Go("waits", func() { done <- throttle.wait(at, 1000, 500, func() error { return nil }) })
+		wait.Go("waits", func() { done <- c.wait(500, func() error { return nil }) })
 		for ended := false; !ended; {
 			select {
 			case err := <-done:
@@ -218,17 +221,24 @@ func TestCleanerThrottle(t *testing.T) {
 				}
 			case <-time.After(time.Millisecond):
 				at.Advance(throttleStep)
+				if n == 0 {
+					settings.BytesPerSecond = 1000
+					c.SetOptions(settings)
+				}
 			}
 		}
 		wait.Wait()
 	}
-	if took := at.Now().Sub(began); took < 2500*time.Millisecond {
+	if took := at.Now().Sub(began); took < 2500*time.Millisecond || took > time.Minute {
 		t.Errorf("2500 bytes took %v at 1000 bytes a second", took)
 	}
-	if err := throttle.wait(at, 1, 1<<20, func() error { return errInterrupted }); !errors.Is(err, errInterrupted) {
+	settings.BytesPerSecond = 1
+	c.SetOptions(settings)
+	if err := c.wait(1<<20, func() error { return errInterrupted }); !errors.Is(err, errInterrupted) {
 		t.Errorf("interrupted: %v", err)
 	}
-	if err := throttle.wait(at, DefaultCleanerOptions().BytesPerSecond, 1<<30, nil); err != nil {
+	c.SetOptions(DefaultCleanerOptions())
+	if err := c.wait(1<<30, nil); err != nil {
 		t.Errorf("without a rate: %v", err)
 	}
 }

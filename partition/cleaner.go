@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"spate/internal/clock"
 	"spate/internal/task"
 	"spate/kafka"
 )
@@ -36,7 +35,7 @@ type Cleaner struct {
 	env      Env
 	dirs     []*LogDir
 	options  atomic.Pointer[CleanerOptions] // replaced as a whole by SetOptions
-	throttle throttle
+	throttle Throttle                       // of all threads together
 	tasks    task.Group
 	stopped  atomic.Bool
 
@@ -207,31 +206,18 @@ func (c *Cleaner) dirtiest(now kafka.Timestamp) (dirtiest *Log, plan cleanable) 
 	return dirtiest, plan
 }
 
-// throttle holds all threads together to a rate.
-type throttle struct {
-	mu   sync.Mutex
-	free time.Time // when what has been granted so far is used up
-}
-
-// throttleStep is how long a wait lasts before its reason is looked at again.
+// throttleStep is how long a wait lasts before its reason, and the rate, are looked at again.
 const throttleStep = 50 * time.Millisecond
 
-// wait takes bytes from the rate, which is in bytes a second, and waits until they were there to be taken, or until
-// ended gives an error.
-func (t *throttle) wait(at clock.Clock, rate float64, bytes int, ended func() error) error {
-	took := float64(bytes) / rate * float64(time.Second)
-	if took < 1 { // no rate that means anything
-		return nil
-	}
-	now := at.Now()
-	t.mu.Lock()
-	if t.free.Before(now) {
-		t.free = now
-	}
-	t.free = t.free.Add(time.Duration(min(took, float64(time.Hour))))
-	until := t.free
-	t.mu.Unlock()
-	for left := until.Sub(now); left > 0; left = until.Sub(at.Now()) {
+// wait takes bytes from the rate and waits until they are granted, or until ended gives an error.
+func (c *Cleaner) wait(bytes int, ended func() error) error {
+	at, rate := c.env.Clock, func() float64 { return c.options.Load().BytesPerSecond }
+	ticket := c.throttle.Take(at.Now(), rate(), bytes)
+	for {
+		left := c.throttle.Left(at.Now(), rate(), ticket)
+		if left <= time.Nanosecond { // also at a rate that means nothing
+			return nil
+		}
 		if err := ended(); err != nil {
 			return err
 		}
@@ -239,5 +225,4 @@ func (t *throttle) wait(at clock.Clock, rate float64, bytes int, ended func() er
 		at.AfterFunc(min(left, throttleStep), func() { close(wake) })
 		<-wake
 	}
-	return nil
 }

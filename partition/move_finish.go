@@ -170,6 +170,7 @@ func (m *Move) removeSourceLocked() error {
 		err = s.dir.env.FS.SyncDir(s.dir.path)
 	}
 	if err != nil {
+		s.dir.forget(s) // before: whoever uses the log is not to be told that it has failed
 		s.dir.fail(fmt.Errorf("%s was moved away: %w", s.tp, err))
 		return nil
 	}
@@ -184,6 +185,9 @@ func (m *Move) removeSourceLocked() error {
 func (m *Move) handOverLocked(next *Log) {
 	s := m.source
 	next.append.Lock()
+	if c := *s.epochs.Load(); c.latest() > next.epochs.Load().latest() {
+		next.setEpochsLocked(c, s.logEnd.load()) // the file lacks an epoch in which nothing was written yet
+	}
 	next.producers = s.producers
 	// Who has advanced the source's high watermark may wait for its append lock to do this, and finds nothing then.
 	next.producers.highWatermarkAt(next.highWatermark.load())

@@ -635,3 +635,23 @@ func TestMoveErrorSweep(t *testing.T) {
 		}
 	}
 }
+
+// A log knows of the epoch in which it is led, although nothing was written in it yet, after a move as before it.
+func TestMoveKeepsAnEmptyEpoch(t *testing.T) {
+	w := newWorld()
+	dirs, l := w.openDirs(t, moveConfig())
+	w.fill(t, l)
+	l.AssignEpoch(9)
+	want := *l.epochs.Load()
+	next := mustMove(t, l, dirs[1], nil)
+	if diff := cmp.Diff(want, *next.epochs.Load(), cmpState); diff != "" {
+		t.Error(diff)
+	}
+	w.mustCoordinator(t, next, batchSpec{pid: kafka.NoProducerID, ts: w.now()})
+	must(errors.Join(next.Flush(), dirs[0].checkpointAll(), dirs[1].checkpointAll()))
+	must(errors.Join(dirs[0].lock.Close(), dirs[1].lock.Close())) // a crash
+	_, next = w.openDirs(t, moveConfig())
+	if diff := cmp.Diff(want, *next.epochs.Load(), cmpState); diff != "" {
+		t.Error("after a crash:", diff)
+	}
+}

@@ -366,7 +366,9 @@ func (d *LogDir) loadUnlisted(
 	r := &loader{l: l, trusted: d.clean, made: made, many: many, recoveryPoint: known.recoveryPoint,
 		logStart: known.logStart, highWatermark: known.highWatermark, cleaned: d.checkpoints.cleanedTo(tp)}
 	if err := r.load(); err != nil {
-		d.unloaded.Store(true)
+		if !made { // else there is nothing that a start would have to look at
+			d.unloaded.Store(true)
+		}
 		return nil, err
 	}
 	return r, nil

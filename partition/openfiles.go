@@ -127,6 +127,27 @@ func (d *LogDir) closeIdle(now time.Time) (next time.Time) {
 	return b.idle
 }
 
+// abandonOpen ends the segments whose files are open in a directory that has failed: nobody is given anything of them,
+// and the other directories have a use for the descriptors.
+func (d *LogDir) abandonOpen() {
+	for _, o := range d.inUse.list() {
+		if !o.log.append.TryLock() {
+			continue // an append that began before
+		}
+		o.log.append.Unlock() // none begins any more
+		if o.log.has(o.segment) {
+			o.segment.Abandon()
+		}
+	}
+}
+
+// has says whether s is a segment of the log, and not of a cleaning or a deletion. A log that is being loaded has none
+// yet.
+func (l *Log) has(s *segment.Segment) bool {
+	list := l.segments.Load()
+	return list != nil && (*list)[find(*list, s.BaseOffset())] == s
+}
+
 // rest closes the file of a segment that is not used. What is not on the disk yet is to be flushed first, and the file
 // is closed the next time. A segment that is not the log's is somebody else's: of a cleaning, or of a deletion.
 func (l *Log) rest(s *segment.Segment) {
@@ -138,8 +159,7 @@ func (l *Log) rest(s *segment.Segment) {
 	}
 	var closing func() error
 	var err error
-	// A log that is being loaded has no list yet.
-	if list := l.segments.Load(); list != nil && (*list)[find(*list, s.BaseOffset())] == s {
+	if l.has(s) {
 		closing, err = s.Rest()
 	}
 	l.append.Unlock()

@@ -411,3 +411,38 @@ func TestAbortedRecordsOfALogThatIsDeleted(t *testing.T) {
 		})
 	}
 }
+
+// TestFailedDirectoryGivesItsFilesBack: the descriptors of a directory that is offline are of use to the others.
+func TestFailedDirectoryGivesItsFilesBack(t *testing.T) {
+	w := newWorld()
+	w.options.Files = NewOpenFiles(100)
+	dirs, l := w.openDirs(t, moveConfig())
+	w.fill(t, l)
+	r, err := l.Read(0, 100, true, 1)
+	must(err)
+	files := w.options.Files
+	if n := files.Count(); n < 2 {
+		t.Fatalf("%d files are open", n)
+	}
+	dirs[0].fail(errors.New("it is gone"))
+	l.append.Lock() // an append that waits for the disk
+	w.clock.Advance(time.Minute)
+	dirs[0].Poll(w.clock.Now())
+	l.append.Unlock()
+	if n := files.Count(); n < 2 {
+		t.Errorf("%d files are open beside an append", n)
+	}
+	w.clock.Advance(time.Minute)
+	dirs[0].Poll(w.clock.Now())
+	if n := files.Count(); n != 0 {
+		t.Errorf("%d files are open", n)
+	}
+	_ = r.Bytes()[0] // which the reader has yet
+	r.Release()
+	_, err = l.Read(0, 100, true, 1)
+	wantError(t, err, kafka.KafkaStorageError)
+	wantError(t, l.Flush(), kafka.KafkaStorageError)
+	if err := dirs[0].Close(1); !errors.Is(err, kafka.KafkaStorageError) {
+		t.Error(err)
+	}
+}

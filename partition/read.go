@@ -92,6 +92,9 @@ func (l *Log) read(offset kafka.Offset, bytesMax int, minOne bool, end kafka.Off
 			return ReadResult{}, l.readError(err)
 		}
 		if found.Length == 0 {
+			if offset < l.logStart.load() { // retention took all up to end meanwhile
+				return ReadResult{}, l.outOfRange(offset)
+			}
 			return ReadResult{NextOffset: offset}, nil
 		}
 		return ReadResult{found: found, NextOffset: found.NextOffset}, nil

@@ -80,24 +80,48 @@ func (l *Log) retire(list []*segment.Segment, now time.Time) error {
 		}
 		return err
 	}
-	// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them is
-	// no reason to keep the segments.
-	if err := l.saveSideFilesMaintained(); err != nil && !vfs.Exhausted(err) {
-		return err
+	var renamed []*segment.Segment
+	err := l.saveSideFilesMaintained()
+	if err == nil || vfs.Exhausted(err) {
+		// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them
+		// is no reason to keep the segments.
+		renamed, err = l.renameDeleted(list)
 	}
 	for _, s := range list {
-		if err := s.RenameDeleted(); err != nil {
-			return l.storageError(err)
-		}
-		if err := l.removeSnapshot(s.BaseOffset()); err != nil {
-			return l.storageError(err)
-		}
-		if err := l.dir.env.FS.SyncDir(l.path()); err != nil { // oldest first: a crash leaves no hole
-			return l.storageError(err)
+		if !slices.Contains(renamed, s) {
+			s.Abandon() // the next start, which knows where the log begins, removes what is left of it
 		}
 	}
-	l.dir.doom(doomed{due: now.Add(l.config.Load().FileDeleteDelay), log: l, segments: list})
-	return nil
+	if len(renamed) > 0 {
+		l.dir.doom(doomed{due: now.Add(l.config.Load().FileDeleteDelay), log: l, segments: renamed})
+	}
+	return err
+}
+
+// renameDeleted renames the files of segments that left the log, oldest first and each durably: a crash leaves no hole.
+// A segment that there is no room to rename is removed, which takes none.
+func (l *Log) renameDeleted(list []*segment.Segment) (renamed []*segment.Segment, err error) {
+	for _, s := range list {
+		err := s.RenameDeleted()
+		switch {
+		case err == nil:
+			renamed = append(renamed, s)
+		case vfs.Exhausted(err):
+			if err = s.Remove(); err == nil {
+				l.dir.stats.SegmentsDeleted.Add(1)
+			}
+		}
+		if err == nil {
+			err = l.removeSnapshot(s.BaseOffset())
+		}
+		if err == nil {
+			err = l.dir.env.FS.SyncDir(l.path())
+		}
+		if err != nil {
+			return renamed, l.storageError(err)
+		}
+	}
+	return renamed, nil
 }
 
 // detachExpired takes the expired segments out of the log.

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 
 	"spate/internal/vfs"
 	"spate/kafka"
+	"spate/segment"
 )
 
 // TestRetention: segments past their age leave the log, their files get another name and go after the delay.
@@ -102,13 +104,28 @@ func TestRetentionOfEverything(t *testing.T) {
 	wantOffsets(t, l, 7, 7, 7, 8)
 }
 
-// TestRetentionOnFullDisk: what is to make room needs none. The last segment stays until there is some.
+// TestRetentionOnFullDisk: what is to make room needs none, not even for longer names. The last segment stays until
+// there is some.
 func TestRetentionOnFullDisk(t *testing.T) {
+	for name, renames := range map[string]int{"for files": math.MaxInt, "for names": 0, "for some names": 1,
+		"for most names": 4} {
+		t.Run(name, func(t *testing.T) { retainOnFullDisk(t, renames) })
+	}
+}
+
+// retainOnFullDisk has room for so many longer names of segments.
+func retainOnFullDisk(t *testing.T, renames int) {
 	w := newWorld()
+	w.options.Files = NewOpenFiles(100)
 	full := false
 	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
 		if full && (op.Kind == vfs.OpCreate || op.Kind == vfs.OpAllocate) {
 			return syscall.ENOSPC
+		}
+		if full && op.Kind == vfs.OpRename && strings.HasSuffix(op.To, segment.DeletedSuffix) {
+			if renames--; renames < 0 {
+				return syscall.ENOSPC
+			}
 		}
 		return nil
 	})
@@ -132,6 +149,16 @@ func TestRetentionOnFullDisk(t *testing.T) {
 	d.Poll(w.clock.Now())
 	if d.Stats().SegmentsDeleted.Load() != 2 || d.Failed() != nil {
 		t.Errorf("%d segments deleted, %v", d.Stats().SegmentsDeleted.Load(), d.Failed())
+	}
+	if open := w.options.Files.Count(); open != 0 {
+		t.Errorf("%d files are open", open)
+	}
+	entries, err := w.disk.ReadDir(l.path())
+	must(err)
+	for _, e := range entries {
+		if base, _, ok := segment.ParseFileName(e.Name()); ok && base < 6 {
+			t.Errorf("%s is left", e.Name())
+		}
 	}
 	full = false
 	w.clock.Advance(time.Hour)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -80,7 +79,8 @@ type mover struct {
 	// unassigned are replicas in another directory than the controller knows.
 	unassigned []assigning
 	wakeAssign chan struct{}
-	free       time.Time // when what was copied so far is within the limit
+
+	throttle partition.Throttle // of all moves together
 }
 
 // lane is the moves to one directory, in the order in which they take turns.
@@ -254,6 +254,10 @@ func (s *Set) cancelMove(tp kafka.TopicPartition) {
 		m.takeBack(x)
 	default:
 		x.abort()
+		// What the controller was to be told before, it was not while the replica was on its way.
+		if p := s.image.Partition(tp.Topic, tp.Partition); p != nil {
+			s.compareDir(x.topic, x.replica, p)
+		}
 	}
 }
 
@@ -388,7 +392,7 @@ func (m *mover) turn(x *move) bool {
 			return m.finish(x)
 		}
 		m.stats.CopiedBytes.Add(int64(n))
-		m.pace(n)
+		m.pace(x, n)
 	}
 	return true
 }
@@ -414,22 +418,20 @@ func (x *move) copyPiece() (n int, near bool, err error) {
 	return n, near, err
 }
 
-// pace waits until n more bytes are within the limit.
-func (m *mover) pace(n int) {
-	rate := m.options.BytesPerSecond()
-	if rate <= 0 || rate == math.MaxInt64 {
-		return
+// paceStep is how long a move waits before it looks again at the limit, and whether it is still wanted.
+const paceStep = time.Second
+
+// pace waits until n more bytes are within the limit, or nobody wants the move any more.
+func (m *mover) pace(x *move, n int) {
+	c, rate := m.set.options.Clock, func() float64 { return float64(m.options.BytesPerSecond()) }
+	ticket := m.throttle.Take(c.Now(), rate(), n)
+	for !x.cancelled.Load() && m.ctx.Err() == nil {
+		left := m.throttle.Left(c.Now(), rate(), ticket)
+		if left <= time.Millisecond {
+			return
+		}
+		sleep(m.ctx, c, min(left, paceStep))
 	}
-	c := m.set.options.Clock
-	now := c.Now()
-	m.mu.Lock()
-	if m.free.Before(now) {
-		m.free = now
-	}
-	m.free = m.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
-	wait := m.free.Sub(now)
-	m.mu.Unlock()
-	sleep(m.ctx, c, wait)
 }
 
 // sleep waits for d, or until ctx ends.

@@ -483,3 +483,57 @@ func TestMoveLeavesACorruptLog(t *testing.T) {
 		}
 	}
 }
+
+// A change of the limit holds for a move that waits under the old one; and who ends such a move need not wait.
+func TestMoveLimitChanges(t *testing.T) {
+	h := newHost(t, vfs.NewMem(), "/a", "/b")
+	var limit atomic.Int64
+	limit.Store(1)
+	h.StartMoves(MoveOptions{
+		BytesPerSecond: limit.Load,
+		Assign:         func(context.Context, []DirAssignment) error { return nil },
+	})
+	large := make([]byte, 2*nearlyDone)
+	for i, unlimited := range []bool{true, false} {
+		topic := fmt.Sprintf("orders-%d", i)
+		r := h.create(topic, 1).Partition(0)
+		batch := record.NewBuilder(record.BuilderOptions{})
+		batch.Append(1, nil, large)
+		o := AppendOptions{Acks: AcksAll, Origin: partition.OriginClient, Now: 1, ProduceVersion: 9}
+		b, err := batch.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Append(b, o); err != nil {
+			t.Fatal(err)
+		}
+		target := other(dirOf(r))
+		if err := h.Move(r.tp, target); err != nil {
+			t.Fatal(err)
+		}
+		before := int64(i) * nearlyDone
+		eventually(t, "a piece is copied", func() bool { return h.MoveStats().CopiedBytes.Load() > before })
+		if unlimited {
+			limit.Store(math.MaxInt64)
+			eventually(t, "the move is done", func() bool {
+				h.clock.Advance(paceStep)
+				return dirOf(r) == target
+			})
+			limit.Store(1)
+			continue
+		}
+		if err := h.Move(r.tp, dirOf(r)); err != nil {
+			t.Fatal(err)
+		}
+		h.clock.Advance(paceStep)
+		_ = h.Move(kafka.TopicPartition{Topic: "small"}, dirOf(r)) // where it is to be made
+		next := h.create("small", 1).Partition(0)
+		if err := h.Move(next.tp, target); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the next has its turn", func() bool {
+			h.clock.Advance(paceStep)
+			return dirOf(next) == target
+		})
+	}
+}

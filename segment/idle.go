@@ -99,15 +99,13 @@ func (s *Segment) Rest() (closing func() error, err error) {
 	defer s.mu.Unlock()
 	b := s.body.Load()
 	switch {
-	case b == nil || b.resting:
+	case b == nil || b.resting || s.doomed:
 		return nil, nil
-	case s.Err() != nil, b.refs.Load() > 1, !s.doomed && b.flushed.Load() != b.end.Load():
+	case s.Err() != nil, b.refs.Load() > 1, b.flushed.Load() != b.end.Load():
 		return nil, nil
 	}
-	if !s.doomed {
-		if err := s.slim(b); err != nil {
-			return nil, err
-		}
+	if err := s.slim(b); err != nil {
+		return nil, err
 	}
 	if !b.refs.CompareAndSwap(1, 0) {
 		return nil, nil // a reader came

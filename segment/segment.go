@@ -49,8 +49,8 @@ type Segment struct {
 	limit atomic.Int64
 	vec   [1][]byte // the appender's, so that a vectored write does not allocate
 
-	// mu serialises what waits for the disk: flushing, sealing, truncation, renaming, closing. It is held across I/O;
-	// readers take it only while a truncation replaces the body.
+	// mu serialises what waits for the disk: flushing, sealing, truncation, renaming, opening, closing. It is held
+	// across I/O; readers take it while the file is closed, an index is wrong, or a truncation replaces the body.
 	mu     sync.Mutex
 	suffix string // behind the names of all files
 	named  bool   // the log file's name is durable

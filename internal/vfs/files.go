@@ -92,6 +92,6 @@ func OutOfFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, ErrMappings)
 }
 
-// Exhausted says whether an operation failed for want of room or of descriptors. It changed nothing, and may succeed
-// later.
+// Exhausted says whether an operation failed for want of room or of descriptors, and may succeed later. Nothing is
+// known to be broken by it, but of an operation of several steps some may have been done.
 func Exhausted(err error) bool { return DiskFull(err) || OutOfFiles(err) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -61,9 +62,13 @@ func (OS) Remove(name string) error { return os.Remove(name) }
 // RemoveAll removes name and all below it; it is no error if there is nothing.
 func (OS) RemoveAll(name string) error { return os.RemoveAll(name) }
 
-// SyncDir makes the names in the directory durable.
+// SyncDir makes the names in the directory durable, also when the process has no descriptor left to open it with and
+// holds the Lock of a file on the same file system: then it runs syncfs on that.
 func (OS) SyncDir(name string) error {
 	d, err := os.Open(name)
+	if OutOfFiles(err) {
+		return syncWithout(name, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -108,7 +113,48 @@ func (OS) Lock(name string) (io.Closer, error) {
 		}
 		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 	}
-	return f, nil
+	l := &osLock{File: f}
+	held.mu.Lock()
+	held.locks[l] = true
+	held.mu.Unlock()
+	return l, nil
+}
+
+// held is the locks of this process: each is a descriptor that is there when there are no more.
+var held = struct {
+	mu    sync.Mutex
+	locks map[*osLock]bool
+}{locks: map[*osLock]bool{}}
+
+// osLock is a file that is locked.
+type osLock struct{ *os.File }
+
+// Close gives the lock up.
+func (l *osLock) Close() error {
+	held.mu.Lock()
+	delete(held.locks, l)
+	held.mu.Unlock()
+	return l.File.Close()
+}
+
+// syncWithout is SyncDir without a new descriptor; failed is why there is none.
+func syncWithout(name string, failed error) error {
+	var dir, file unix.Stat_t
+	if err := unix.Stat(name, &dir); err != nil {
+		return &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	held.mu.Lock()
+	defer held.mu.Unlock() // nobody closes one meanwhile
+	for l := range held.locks {
+		if err := unix.Fstat(int(l.Fd()), &file); err != nil || file.Dev != dir.Dev {
+			continue
+		}
+		if err := retry(func() error { return unix.Syncfs(int(l.Fd())) }); err != nil {
+			return &fs.PathError{Op: "syncfs", Path: name, Err: err}
+		}
+		return nil
+	}
+	return failed
 }
 
 // FreeBytes asks statfs for the blocks that an unprivileged user may take.

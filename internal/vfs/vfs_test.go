@@ -433,3 +433,31 @@ func TestGuard(t *testing.T) {
 
 // what2 keeps the compiler from seeing that the index is too large.
 func what2(m Mapping) []byte { return m.Bytes()[:0] }
+
+// TestSyncDirWithoutDescriptors: who holds a lock on the file system can make names durable when no descriptor is left.
+func TestSyncDirWithoutDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	withoutFiles := func(do func() error) error {
+		none := syscall.Rlimit{Cur: 3, Max: limit.Max} // what is open stays so
+		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
+		defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }()
+		return do()
+	}
+	sync := func() error { return OS{}.SyncDir(dir) }
+	if err := withoutFiles(sync); !OutOfFiles(err) {
+		t.Errorf("without a lock: %v", err)
+	}
+	lock, err := OS{}.Lock(path.Join(dir, "lock"))
+	must(t, err)
+	must(t, withoutFiles(sync))
+	elsewhere := func() error { return OS{}.SyncDir("/proc") }
+	if err := withoutFiles(elsewhere); !OutOfFiles(err) {
+		t.Errorf("on another file system: %v", err)
+	}
+	must(t, lock.Close())
+	if err := withoutFiles(sync); !OutOfFiles(err) {
+		t.Errorf("after the lock: %v", err)
+	}
+}
