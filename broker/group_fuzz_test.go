@@ -28,12 +28,15 @@ func (c *countingConn) Complete(t netpoll.Ticket, r *netpoll.Response) {
 	r.Owner.Release()
 }
 
-// FuzzGroupHandlers gives any bytes to the requests about groups, in any version that is served, with real coordinators
-// behind them: nothing panics, nobody is answered twice, and a heartbeat that comes after is answered.
+// FuzzGroupHandlers gives any bytes to the requests about groups and transactions, in any version that is served, with
+// real coordinators behind them: nothing panics, nobody is answered twice, and a commit that comes after is answered.
 func FuzzGroupHandlers(f *testing.F) {
 	n := startNode(f, oneShard())
 	n.createTopic("wirecap", 2)
 	n.client().findCoordinator("g")
+	if err := (&txnProducer{c: n.client(), id: "t"}).begin(); err != nil {
+		f.Fatal(err)
+	}
 	seeds, err := filepath.Glob("../kafka/wire/testdata/*_request.hex")
 	if err != nil {
 		f.Fatal(err)
