@@ -173,8 +173,8 @@ func (r *run) finish() {
 	m, res := r.meter, r.result
 	res.Seconds, res.Errors = m.seconds, m.errorCounts()
 	t := &res.Totals
-	t.Errors, t.Committed, t.Aborted, t.Rebalances = m.failures.Load(), m.committed.Load(), m.aborted.Load(),
-		m.rebalances.Load()
+	t.Errors, t.Committed, t.Aborted = m.failures.Load(), m.committed.Load(), m.aborted.Load()
+	t.Rebalances, t.PartitionMoves = m.rebalances.Load(), m.moves.Load()
 	var memory, own int64
 	for _, s := range m.seconds {
 		if s.Phase == result.PhaseWarmUp {

@@ -19,7 +19,8 @@ type meter struct {
 	// due are records that every reader has to see: those that were acknowledged, or whose transaction was committed.
 	due                atomic.Int64
 	committed, aborted atomic.Int64
-	rebalances         atomic.Int64
+	rebalances         atomic.Int64 // a member left, and another one joined
+	moves              atomic.Int64 // of partitions to a member
 	failures           atomic.Int64
 	behind             atomic.Int64 // nanoseconds by which the last record was late
 	behindMost         atomic.Int64 // of the step

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,8 @@ type reader struct {
 	timed   bool          // its latencies count
 	counted bool          // what it reads counts as consumed
 	arrived atomic.Int64  // records that were due, and came
+	guards  []sync.Mutex  // of logs that several clients use in turn, by partition; nil: each has its own
+	leave   func()        // of a group: ends its members
 	cancel  context.CancelFunc
 	running task.Group
 }
@@ -120,14 +124,22 @@ func (d *reader) start() {
 func (d *reader) take(fetches kgo.Fetches) {
 	now := time.Now()
 	for _, err := range fetches.Errors() {
-		if d.run.hard.Err() == nil && err.Err != context.Canceled {
+		passes := errors.Is(err.Err, context.Canceled) || errors.Is(err.Err, context.DeadlineExceeded) ||
+			errors.Is(err.Err, kgo.ErrClientClosed)
+		if d.run.hard.Err() == nil && !passes {
 			d.run.meter.failed(fmt.Errorf("read %s, partition %d: %w", err.Topic, err.Partition, err.Err))
 		}
 	}
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if len(p.Records) > 0 {
-			d.partition(d.logs[d.run.partition(p.Topic, p.Partition)], p.Records, now)
+		if len(p.Records) == 0 {
+			return
 		}
+		n := d.run.partition(p.Topic, p.Partition)
+		if d.guards != nil {
+			d.guards[n].Lock()
+			defer d.guards[n].Unlock()
+		}
+		d.partition(d.logs[n], p.Records, now)
 	})
 }
 
@@ -167,6 +179,9 @@ func (d *reader) close() {
 		d.cancel()
 	}
 	d.running.Wait()
+	if d.leave != nil {
+		d.leave()
+	}
 	for _, client := range d.clients {
 		client.Close()
 	}

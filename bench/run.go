@@ -73,6 +73,7 @@ type run struct {
 	readers    []*reader
 	clients    []*kgo.Client // of the writers
 	idle       []net.Conn
+	group      *group  // of the workload groups
 	starts     []int64 // by partition: where the run begins
 	cut        bool    // the readers were not to read everything
 	result     *result.Result
@@ -95,6 +96,7 @@ func (r *run) all() error {
 		return err
 	}
 	r.describe()
+	defer r.deleteGroup()
 	defer r.close()
 	if err := r.prepare(); err != nil {
 		return err
@@ -134,6 +136,9 @@ func (r *run) prepare() error {
 		if err := r.fill(); err != nil {
 			return err
 		}
+	}
+	if r.w.Members > 0 {
+		return r.addGroup()
 	}
 	for n := range r.w.Readers {
 		if err := r.addReader(fmt.Sprintf("reader %d", n+1), !r.w.Fills() || r.w.Kind == "catch-up"); err != nil {

@@ -47,6 +47,7 @@ func workload(t *testing.T, kind, keys string) spec.Workload {
 // TestRun runs every kind of workload for a moment: all that was written is read and verified, the series adds up to
 // the totals, and no topic is left.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	target := testBroker(t)
 	for _, c := range []struct{ name, kind, keys string }{
 		{"produce", "produce", "duration=300ms"},
@@ -64,6 +65,8 @@ func TestRun(t *testing.T) {
 		{"catch-up", "catch-up", "duration=400ms rate=500 records=5000"},
 		{"many partitions", "partitions", "duration=300ms rate=500 topics=3 partitions=10"},
 		{"many connections", "connections", "duration=300ms rate=500 producers=20 idle-connections=30"},
+		{"groups", "groups", "duration=2s rate=500 members=3 churn=700ms"},
+		{"groups of the new protocol", "groups", "duration=2s rate=500 members=3 churn=700ms group-protocol=consumer"},
 		{"transactions", "transactions", "duration=400ms txn-records=20 abort=30% producers=2"},
 		{"transactions at a rate", "transactions", "duration=400ms txn-records=20 rate=1000 abort=0%"},
 		{"not verified", "e2e", "duration=200ms rate=500 verify=false"},
@@ -131,6 +134,7 @@ func checkSums(t *testing.T, r *result.Result) {
 // meanwhile has waited for the rest of the pause, so the latencies of that stretch are spread evenly from nothing to
 // the whole pause. A tool with coordinated omission sends nothing while it waits, and reports one slow record.
 func TestStall(t *testing.T) {
+	t.Parallel()
 	const rate, pause = 1000, 500 * time.Millisecond
 	target := testBroker(t)
 	var paused time.Duration
@@ -184,6 +188,7 @@ func TestStall(t *testing.T) {
 // TestPlanted damages the topic of a run while it runs: with a copy of a record, with a changed one, and by deleting
 // the first ones. The run says so, with partition and offset.
 func TestPlanted(t *testing.T) {
+	t.Parallel()
 	target := testBroker(t)
 	for _, c := range []struct {
 		name, want string
@@ -245,6 +250,7 @@ func TestPlanted(t *testing.T) {
 
 // TestInterrupt ends a run early: the result so far is there, and is whole.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	target := testBroker(t)
 	for _, kind := range []string{"produce", "e2e", "transactions"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -264,6 +270,7 @@ func TestInterrupt(t *testing.T) {
 
 // TestTopics: what cannot be made is said, with what to do; a topic that was there is used on request, and stays.
 func TestTopics(t *testing.T) {
+	t.Parallel()
 	target := testBroker(t)
 	if err := CreateTopic(t.Context(), target, "there", 3); err != nil {
 		t.Fatal(err)

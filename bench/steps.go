@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -129,6 +130,13 @@ func (r *run) load() {
 	}
 	for _, reader := range r.readers {
 		reader.start()
+	}
+	if r.group != nil && r.w.Churn > 0 {
+		ctx, cancel := context.WithCancel(r.soft)
+		var churning task.Group
+		churning.Go("bench: churn", func() { r.group.churn(ctx) })
+		defer churning.Wait()
+		defer cancel()
 	}
 	if r.w.WarmUp > 0 && len(r.writers) > 0 {
 		r.progress.enter(result.PhaseWarmUp, r.w.WarmUp)

@@ -49,7 +49,8 @@ const (
 	LatencyEndToEnd = "endToEnd"
 	// LatencyCommit is that of the end of a transaction: from the call until it is committed.
 	LatencyCommit = "commit"
-	// LatencyRebalance is how long a partition had no owner when members of a group came and went.
+	// LatencyRebalance is how long a partition had no owner when members of a group came and went: from the moment
+	// that it was taken from one until another one has it.
 	LatencyRebalance = "rebalance"
 )
 
@@ -100,11 +101,13 @@ type Totals struct {
 	// Transactions were committed and aborted, in workloads that have them.
 	Committed int64 `json:"transactionsCommitted,omitempty"`
 	Aborted   int64 `json:"transactionsAborted,omitempty"`
-	// Rebalances are how often partitions moved between members.
-	Rebalances int64   `json:"rebalances,omitempty"`
-	Broker     *Usage  `json:"broker,omitempty"` // with the process id of a broker on this machine
-	Client     *Usage  `json:"client,omitempty"` // this tool itself
-	Elapsed    float64 `json:"elapsedSeconds"`   // from the start of what is counted until the last record was done
+	// Rebalances are how often a member left a group and another one joined; PartitionMoves how often a partition was
+	// given to a member.
+	Rebalances     int64   `json:"rebalances,omitempty"`
+	PartitionMoves int64   `json:"partitionMoves,omitempty"`
+	Broker         *Usage  `json:"broker,omitempty"` // with the process id of a broker on this machine
+	Client         *Usage  `json:"client,omitempty"` // this tool itself
+	Elapsed        float64 `json:"elapsedSeconds"`   // from the start of what is counted until the last record was done
 }
 
 // Flow is how much went one way.

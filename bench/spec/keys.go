@@ -47,6 +47,8 @@ var kinds = []kind{
 		"partitions": "100", "readers": "1"}},
 	{"connections", "writes and reads at a rate over many connections", map[string]string{"rate": "5000",
 		"producers": "200", "idle-connections": "1000", "readers": "1"}},
+	{"groups", "writes at a rate what a consumer group reads, whose members come and go", map[string]string{
+		"rate": "5000", "partitions": "12", "members": "6"}},
 	{"transactions", "writes in transactions, of which some are aborted, for readers of what is committed",
 		map[string]string{"readers": "1"}},
 }
@@ -94,7 +96,7 @@ func Keys(name string) []Key {
 
 var (
 	reading = []string{"consume", "e2e", "mixed", "fan-out", "catch-up", "partitions", "connections", "transactions"}
-	loading = []string{"produce", "e2e", "mixed", "fan-out", "catch-up", "partitions", "connections",
+	loading = []string{"produce", "e2e", "mixed", "fan-out", "catch-up", "partitions", "connections", "groups",
 		"transactions"}
 	stepping = []string{"produce", "e2e", "mixed", "fan-out", "partitions", "connections"}
 )
@@ -130,6 +132,13 @@ var keys = []Key{
 		set: number(1, 1000, func(w *Workload) *int { return &w.Consumers })},
 	{Name: "catch-up-readers", Default: "1", Help: "readers that read the filled topic beside the load",
 		kinds: []string{"catch-up"}, set: number(1, 100, func(w *Workload) *int { return &w.CatchUp })},
+	{Name: "members", Default: "0", Help: "members of the group", kinds: []string{"groups"},
+		set: number(1, 1000, func(w *Workload) *int { return &w.Members })},
+	{Name: "churn", Default: "3s", Help: "how often the oldest member leaves and another one joins; 0s: never",
+		kinds: []string{"groups"}, set: duration(0, func(w *Workload) *time.Duration { return &w.Churn })},
+	{Name: "group-protocol", Default: "classic", Help: "classic, whose members assign, or consumer (KIP-848)",
+		kinds: []string{"groups"},
+		set:   oneOf(func(w *Workload) *string { return &w.GroupProtocol }, "classic", "consumer")},
 	{Name: "idle-connections", Default: "0", Help: "further connections that do nothing",
 		kinds: []string{"connections"}, set: number(0, 1_000_000, func(w *Workload) *int { return &w.Idle })},
 	{Name: "txn-records", Default: "100", Help: "records of a transaction", kinds: []string{"transactions"},

@@ -38,24 +38,28 @@ type Workload struct {
 	RateMax    float64       // of a search; 0: whatever is reached
 	Precision  float64       // of a search, as a share
 
-	Producers   int // clients that write
-	Readers     int // that read everything, each for itself
-	Consumers   int // clients of each reader, which share the partitions
-	CatchUp     int // readers that begin at the start, beside the load
-	Idle        int // connections that do nothing
-	TxnRecords  int // of a transaction
-	AbortShare  float64
-	Sizes       dist.Sizes // of values
-	Keys        dist.Keys
-	Compress    float64 // share of a value that compresses
-	Compression string
-	Acks        string // all, 1, 0
-	Idempotent  bool
-	Linger      time.Duration
-	BatchBytes  int
-	Verify      bool
-	Drain       time.Duration // how long to wait for what is on its way
-	Seed        uint64
+	Producers int // clients that write
+	Readers   int // that read everything, each for itself
+	Consumers int // clients of each reader, which share the partitions
+	CatchUp   int // readers that begin at the start, beside the load
+	Members   int // of the group
+	Churn     time.Duration
+	// GroupProtocol is classic or consumer.
+	GroupProtocol string
+	Idle          int // connections that do nothing
+	TxnRecords    int // of a transaction
+	AbortShare    float64
+	Sizes         dist.Sizes // of values
+	Keys          dist.Keys
+	Compress      float64 // share of a value that compresses
+	Compression   string
+	Acks          string // all, 1, 0
+	Idempotent    bool
+	Linger        time.Duration
+	BatchBytes    int
+	Verify        bool
+	Drain         time.Duration // how long to wait for what is on its way
+	Seed          uint64
 
 	values map[string]string
 	given  map[string]bool
@@ -65,7 +69,7 @@ type Workload struct {
 func (w Workload) Value(key string) (text string, given bool) { return w.values[key], w.given[key] }
 
 // Reads reports whether anybody reads beside the load.
-func (w Workload) Reads() bool { return w.Readers > 0 }
+func (w Workload) Reads() bool { return w.Readers > 0 || w.Members > 0 }
 
 // OpenLoop reports whether records are due at given moments.
 func (w Workload) OpenLoop() bool { return w.Rate > 0 || len(w.Steps) > 0 || w.Find != nil }

@@ -158,7 +158,8 @@ func printCounts(out io.Writer, r *benchresult.Result) {
 			float64(t.Committed+t.Aborted)/max(t.Elapsed, 1e-3))
 	}
 	if t.Rebalances > 0 {
-		fmt.Fprintf(out, "  rebalances    %d\n", t.Rebalances)
+		fmt.Fprintf(out, "  rebalances    %d, in which partitions were given to members %d times; %s given again\n",
+			t.Rebalances, t.PartitionMoves, plural(r.Verification.Redelivered, "record"))
 	}
 	for _, u := range []struct {
 		name  string
