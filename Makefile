@@ -4,7 +4,7 @@ export CGO_ENABLED = 0
 GO ?= go
 FUZZTIME ?= 10s
 SEED ?= $(shell date +%s)
-COMPAT ?= # flags of the compatibility tests: -long (50 members in every library, minutes of faults), -kafka (groups, Connect and Streams against Apache Kafka)
+COMPAT ?= # flags of the compatibility tests: -long (50 members in every library, minutes of faults), -kafka (groups, chains, Connect and Streams against Apache Kafka)
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: build run test unit race kill proof compat browser lint fuzz crash bench check clean

@@ -210,8 +210,9 @@ type chain struct {
 	done    map[string]map[string]int     // transactions by place and end
 	kills   map[string]int                // by place and step
 	pauses  int
-	errors  map[string]int // why transactions were aborted
-	ends    map[string]int // why processes ended by themselves
+	last    map[string]string // the last step by place
+	errors  map[string]int    // why transactions were aborted
+	ends    map[string]int    // why processes ended by themselves
 
 	records struct{ in, out, aborted int } // in the end
 }
@@ -226,7 +227,7 @@ func newChain(r *chainRun, name string) *chain {
 	return &chain{run: r, library: name, protocol: r.plan.protocols[name], in: "numbers-" + name, out: "made-" + name,
 		group: "chain-" + name, hosts: map[string]*host{}, killed: map[*host]bool{}, errors: map[string]int{},
 		waiting: map[[2]string][]chan struct{}{}, done: map[string]map[string]int{}, kills: map[string]int{},
-		ends: map[string]int{}}
+		ends: map[string]int{}, last: map[string]string{}}
 }
 
 // String is what has happened to the chain.
@@ -260,7 +261,11 @@ func (c *chain) command(place string) map[string]any {
 	if c.protocol == "classic" {
 		o.assignor = map[string]string{"java": "cooperative-sticky", "confluent": "range", "franz": "sticky"}[c.library]
 	}
-	command["config"] = libraryNamed(c.library).config(&o)
+	config := libraryNamed(c.library).config(&o)
+	if c.library != "franz" { // it has its own
+		config["max.poll.interval.ms"] = 30_000 // so long a rebalance waits for who does not come back
+	}
+	command["config"] = config
 	return command
 }
 
@@ -329,6 +334,7 @@ func (c *chain) keep(ctx context.Context, place string) error {
 func (c *chain) heard(place string, e *memberEvent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.last[place] = e.Name
 	at := [2]string{place, e.Name}
 	for _, reached := range c.waiting[at] {
 		close(reached)
@@ -399,7 +405,7 @@ func (c *chain) complaints() map[string]string {
 	defer c.mu.Unlock()
 	all := map[string]string{}
 	for place, h := range c.hosts {
-		all[place] = h.errs.String()
+		all[place] = fmt.Sprintf("last %s; %s", c.last[place], h.errs)
 	}
 	return all
 }

@@ -15,9 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// drain waits until the transactions that the producers have left open are aborted for their age, adds a record to the
-// end of each partition of the input, outside of transactions so that nothing follows it, and waits until the groups
-// have come there.
+// drain adds a record to the end of each partition of the input, outside of transactions, and waits until the groups
+// have come there: before, the transactions that the producers have left open are aborted for their age.
 func (r *chainRun) drain(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -25,32 +24,24 @@ func (r *chainRun) drain(ctx context.Context) error {
 	}
 	defer client.Close()
 	for _, c := range r.chains {
-		err := r.eventually(ctx, "open transactions", func() ([]string, error) { return r.open(ctx, c.in) })
-		if err != nil {
-			return err
-		}
 		last := &inputTransaction{from: c.numbers(), to: c.numbers() + chainInPartitions, end: "committed"}
+		ends := map[int32]int64{}
 		for number := last.from; number < last.to; number++ {
 			record := &kgo.Record{Topic: c.in, Partition: int32(number % chainInPartitions),
 				Value: strconv.AppendInt(nil, number, 10)}
 			if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
 				return err
 			}
+			ends[record.Partition] = record.Offset + 1
 		}
 		c.input = append(c.input, last)
-	}
-	for _, c := range r.chains {
 		err := r.eventually(ctx, "group "+c.group, func() (bad []string, err error) {
-			ends, err := r.admin.ListEndOffsets(ctx, c.in)
-			if err != nil {
-				return nil, err
-			}
 			at, err := r.admin.FetchOffsets(ctx, c.group)
-			ends.Each(func(end kadm.ListedOffset) {
-				if o, ok := at.Lookup(c.in, end.Partition); !ok || o.At != end.Offset {
-					bad = append(bad, fmt.Sprintf("at %d of %d in partition %d", o.At, end.Offset, end.Partition))
+			for p, end := range ends {
+				if o, ok := at.Lookup(c.in, p); !ok || o.At != end {
+					bad = append(bad, fmt.Sprintf("at %d of %d in partition %d", o.At, end, p))
 				}
-			})
+			}
 			return bad, err
 		})
 		if err != nil {

@@ -18,7 +18,7 @@ var (
 	rewrite = flag.Bool("rewrite", false, "with -bootstrap of an Apache Kafka: record its answers as the expected ones")
 	results = flag.String("results", "", "write the table of results to this file")
 
-	kafkaTarget = flag.Bool("kafka", false, "test groups, Connect and Streams on an Apache Kafka of their own")
+	kafkaTarget = flag.Bool("kafka", false, "test groups, chains, Connect and Streams on an Apache Kafka of their own")
 	transcript  = flag.String("transcripts", "", "write what Apache Kafka's group tools print to this directory")
 	long        = flag.Bool("long", false, "up to 50 members in every library, minutes of faults")
 )
