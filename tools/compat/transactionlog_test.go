@@ -64,7 +64,7 @@ var (
 	dumpedAtLeast = map[string][]string{
 		"coordinator": {`"transactionalId":"older"`, `"transactionalId":"newer"`, `"transactionStatus":0`,
 			`"transactionStatus":1`, `"transactionStatus":2`, `"transactionStatus":3`, `"transactionStatus":4`,
-			`"transactionStatus":5`, `"producerEpoch":12`},
+			`"transactionStatus":5`, `"transactionTimeoutMs":5000`},
 		"partition 0": {"endTxnMarker: COMMIT coordinatorEpoch: 0", "endTxnMarker: ABORT coordinatorEpoch: 0"},
 		"partition 1": {"endTxnMarker: COMMIT coordinatorEpoch: 0", "endTxnMarker: ABORT coordinatorEpoch: 0"},
 		"aborted":     {"version: 0 producerId: "},
@@ -93,8 +93,8 @@ func transactionDumps(s *script) map[string][]string {
 		w = s.writer("older", isTwo)
 		w.write(1)
 		w.end(kgo.TryCommit)
-		w.write(0)
-		s.ends("older", "CompleteAbort") // it takes too long
+		s.writer("older", isTwo, kgo.TransactionTimeout(transactionTooLong)).write(0)
+		s.ends("older", "CompleteAbort") // nobody but the coordinator ends it
 	}
 	w := s.writer("newer", true)
 	w.write(0, 1)
@@ -251,8 +251,11 @@ func (w *transactionWriter) carrier() *kgo.Client {
 	return client
 }
 
-// transactionTimeout is how long the script's last transaction of each producer waits for its end.
-const transactionTimeout = 3 * time.Second
+const (
+	transactionTimeout = 10 * time.Minute // which nothing of the script takes
+	// transactionTooLong is that of a transaction that is to take too long.
+	transactionTooLong = 5 * time.Second
+)
 
 var (
 	transactionTimes = regexp.MustCompile(`\b1[6-9]\d{11}\b`)
