@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -22,25 +23,69 @@ import (
 // streamsStep is a second's worth of results.
 const streamsStep = 400
 
+// streamsVariants are ways to run an application. But for the first they are for -long.
+var streamsVariants = []struct {
+	name    string
+	version int16 // of transactions
+	config  map[string]string
+}{
+	{"stores in RocksDB", 2, nil},
+	{"stores in memory with standby replicas and transaction.version 1", 1, map[string]string{
+		"num.standby.replicas": "1",
+		"dsl.store.suppliers.class": "org.apache.kafka.streams.state." +
+			"BuiltInDslStoreSuppliers$InMemoryDslStoreSuppliers",
+	}},
+}
+
+// eachStreamsVariant runs a test in its variants.
+func eachStreamsVariant(t *testing.T, what string, prepare func() streamsWork, more map[string]string,
+	check func(r *streamsRun)) {
+	for n, v := range streamsVariants {
+		if n > 0 && !*long {
+			continue
+		}
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			config := maps.Clone(more)
+			maps.Copy(config, v.config)
+			r := startStreams(t, prepare(), v.version, config)
+			r.faults()
+			r.finish()
+			r.exactlyHeard()
+			check(r)
+			noteStreams(what, v.name, r)
+		})
+	}
+}
+
 // Goal: Kafka Streams with exactly_once_v2 counts words exactly: each count of each word comes out once and in order.
 // Method: two instances, which are killed, with and without the loss of their stores, as the broker is.
 func TestStreamsWordCount(t *testing.T) {
 	t.Parallel()
-	w := newWordCount()
-	r := startStreams(t, w, nil)
-	r.faults()
-	r.finish()
-	r.exactlyHeard()
+	prepare := func() streamsWork { return newWordCount(false) }
+	eachStreamsVariant(t, "word count", prepare, map[string]string{}, (*streamsRun).countedExactly)
+}
+
+// Goal: as for the word count, of names that a global table gives the words. Only with -long.
+func TestStreamsNameCount(t *testing.T) {
+	t.Parallel()
+	if !*long {
+		t.Skip("for -long")
+	}
+	prepare := func() streamsWork { return newWordCount(true) }
+	eachStreamsVariant(t, "count by a global table", prepare, map[string]string{}, (*streamsRun).countedExactly)
+}
+
+func (r *streamsRun) countedExactly() {
+	r.Helper()
 	r.committedAll()
-	r.latest(w)
+	r.latest(r.work.(*wordCount))
+	repartition := r.app + "-words-repartition"
 	r.internalTopics(map[string]map[string]string{
-		"app-wordcount-words-repartition": {
-			"cleanup.policy": "delete", "retention.ms": "-1", "segment.bytes": "52428800",
-		},
-		"app-wordcount-store-changelog": {"cleanup.policy": "compact"},
+		repartition:                {"cleanup.policy": "delete", "retention.ms": "-1", "segment.bytes": "52428800"},
+		r.app + "-store-changelog": {"cleanup.policy": "compact"},
 	})
-	r.purged("app-wordcount-words-repartition")
-	noteStreams("word count", "a key-value store", r)
+	r.purged(repartition)
 }
 
 // Goal: a windowed join of two streams gives each pair once, and each record that has none once.
@@ -48,19 +93,18 @@ func TestStreamsWordCount(t *testing.T) {
 func TestStreamsJoin(t *testing.T) {
 	t.Parallel()
 	// Without the wait for the other side, records that arrive late for their time would remain alone at once.
-	r := startStreams(t, newWindowJoin(), map[string]string{"max.task.idle.ms": "600000"})
-	r.faults()
-	r.finish()
-	r.exactlyHeard()
-	window := map[string]string{"cleanup.policy": "delete", "retention.ms": "90000400"}
-	r.internalTopics(map[string]map[string]string{
-		"app-join-inner-this-join-store-changelog":         window,
-		"app-join-inner-other-join-store-changelog":        window,
-		"app-join-outer-outer-this-join-store-changelog":   window,
-		"app-join-outer-outer-other-join-store-changelog":  window,
-		"app-join-outer-outer-shared-join-store-changelog": {"cleanup.policy": "compact"},
+	wait := map[string]string{"max.task.idle.ms": "600000"}
+	prepare := func() streamsWork { return newWindowJoin() }
+	eachStreamsVariant(t, "windowed join, inner and outer", prepare, wait, func(r *streamsRun) {
+		window := map[string]string{"cleanup.policy": "delete", "retention.ms": "90000400"}
+		r.internalTopics(map[string]map[string]string{
+			"app-join-inner-this-join-store-changelog":         window,
+			"app-join-inner-other-join-store-changelog":        window,
+			"app-join-outer-outer-this-join-store-changelog":   window,
+			"app-join-outer-outer-other-join-store-changelog":  window,
+			"app-join-outer-outer-shared-join-store-changelog": {"cleanup.policy": "compact"},
+		})
 	})
-	noteStreams("windowed join, inner and outer", "window stores", r)
 }
 
 // faults starts two instances and kills what there is, one after the other and at once; with -long at random.
@@ -368,7 +412,7 @@ func TestStreamsProtocolIsNotOffered(t *testing.T) {
 	if *kafkaTarget {
 		t.Skip("Apache Kafka offers it")
 	}
-	r := startStreams(t, newWordCount(), map[string]string{"group.protocol": "streams"})
+	r := startStreams(t, newWordCount(false), 2, map[string]string{"group.protocol": "streams"})
 	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), r.client)
 	r.must(err)
 	for _, api := range response.ApiKeys {
@@ -391,23 +435,23 @@ var streamsSeen struct {
 	rows []string
 }
 
-func noteStreams(application, stores string, r *streamsRun) {
+func noteStreams(application, variant string, r *streamsRun) {
 	streamsSeen.Lock()
 	defer streamsSeen.Unlock()
 	streamsSeen.rows = append(streamsSeen.rows, fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d |", application,
-		stores, r.results, r.aborted, r.restored, r.kills["instance"], r.kills["state"], r.kills["broker"]))
+		variant, r.results, r.aborted, r.restored, r.kills["instance"], r.kills["state"], r.kills["broker"]))
 }
 
 func writeStreamsResults(out *strings.Builder) {
 	fmt.Fprintf(out, `
 ## Kafka Streams
 
-Two instances of an application of Kafka Streams %s with exactly_once_v2, whose stores are in RocksDB and in changelogs
-that are compacted meanwhile, are killed, with and without the loss of their stores, as the broker is, and all at once.
-What comes out is exact: each result once, and for counts in their order; so are the committed offsets in the end. The
-internal topics have the configs that Kafka gives them, and repartition topics are purged.
+Two instances of an application of Kafka Streams %s with exactly_once_v2, whose stores are restored from
+changelogs that are compacted meanwhile, are killed, with and without the loss of their stores, as the broker is, and
+all at once. What comes out is exact: each result once, and for counts in their order; so are the committed offsets
+in the end. The internal topics have the configs that Kafka gives them, and repartition topics are purged.
 
-| application | state | results | aborted | restored | instances killed | with their stores | brokers killed |
+| application | how | results | aborted | restored | instances killed | with their stores | brokers killed |
 |---|---|---:|---:|---:|---:|---:|---:|
 `, proc.KafkaVersion)
 	streamsSeen.Lock()

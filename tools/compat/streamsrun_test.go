@@ -28,6 +28,8 @@ type streamsWork interface {
 	// topics to make, with their configs; the first is the one of the results.
 	topics() []streamsTopic
 	inputs() []string
+	// first makes what is written before any instance starts.
+	first() []*kgo.Record
 	// next makes records to write, with their partitions.
 	next() []*kgo.Record
 	// flush makes records that bring out the last results, after all that next has made; none if that is not needed.
@@ -92,8 +94,8 @@ type streamsInstance struct {
 	state string // as it said last; "" when it does not run; under the run's lock
 }
 
-// startStreams makes the topics, and begins to write and to read.
-func startStreams(t *testing.T, w streamsWork, config map[string]string) *streamsRun {
+// startStreams makes the topics, and begins to write and to read. The version is that of transactions.
+func startStreams(t *testing.T, w streamsWork, version int16, config map[string]string) *streamsRun {
 	t.Helper()
 	settings := groupSettings()
 	settings["transaction.state.log.num.partitions"] = "5"
@@ -121,6 +123,8 @@ func startStreams(t *testing.T, w streamsWork, config map[string]string) *stream
 		_, err := r.admin.CreateTopic(ctx, streamsPartitions, 1, topic.configs, topic.name)
 		r.must(err)
 	}
+	r.must(client.ProduceSync(ctx, w.first()...).FirstErr())
+	r.must(setTransactionVersion(ctx, client, version))
 	r.reading.Go(func() { r.read(ctx) })
 	writeCtx, stop := context.WithCancel(ctx)
 	r.stopWrite = stop

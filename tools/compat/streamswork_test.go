@@ -19,34 +19,67 @@ func compactedSoon() map[string]*string {
 	}
 }
 
+// commonWords is how many words there are.
+const commonWords = 200
+
 // wordCount writes lines of words, few of which are frequent. Without a cache every word of every line gives a
 // result, so that the results of each word are 1, 2, 3 and so on, each once.
 type wordCount struct {
 	random *rand.Rand
+	names  bool // words are counted by the names that a global table gives them
 	lines  int
 	want   map[string]int64 // how often each word was written
 	got    map[string]int64 // its last count
 	left   int
 }
 
-func newWordCount() *wordCount {
-	return &wordCount{random: rand.New(rand.NewPCG(1, 1)), want: map[string]int64{}, got: map[string]int64{}}
+func newWordCount(names bool) *wordCount {
+	return &wordCount{
+		random: rand.New(rand.NewPCG(1, 1)), names: names, want: map[string]int64{}, got: map[string]int64{},
+	}
 }
 
-func (*wordCount) application() string { return "wordcount" }
+func (w *wordCount) application() string {
+	if w.names {
+		return "namecount"
+	}
+	return "wordcount"
+}
+
+// first is the global table.
+func (w *wordCount) first() []*kgo.Record {
+	var records []*kgo.Record
+	for n := range commonWords {
+		records = append(records, &kgo.Record{
+			Topic: "names", Partition: int32(n % streamsPartitions), Key: fmt.Appendf(nil, "word-%d", n),
+			Value: []byte(w.countedAs(n)),
+		})
+	}
+	return records
+}
+
+func (w *wordCount) countedAs(word int) string {
+	if w.names {
+		return fmt.Sprintf("name-%d", word%30)
+	}
+	return fmt.Sprintf("word-%d", word)
+}
 
 func (*wordCount) inputs() []string { return []string{"lines"} }
 
 func (*wordCount) topics() []streamsTopic {
-	return []streamsTopic{{name: "counts"}, {name: "lines"}, {name: "latest", configs: compactedSoon()}}
+	return []streamsTopic{
+		{name: "counts"}, {name: "lines"}, {name: "latest", configs: compactedSoon()},
+		{name: "names", configs: compactedSoon()},
+	}
 }
 
 func (w *wordCount) next() []*kgo.Record {
 	words := make([]string, 1+w.random.IntN(8))
 	for n := range words {
-		most := 1 + w.random.IntN(200)
-		words[n] = fmt.Sprintf("word-%d", w.random.IntN(most))
-		w.want[words[n]]++
+		word := w.random.IntN(1 + w.random.IntN(commonWords))
+		words[n] = fmt.Sprintf("word-%d", word)
+		w.want[w.countedAs(word)]++
 	}
 	w.left += len(words)
 	w.lines++
@@ -116,6 +149,8 @@ func newWindowJoin() *windowJoin {
 }
 
 func (*windowJoin) application() string { return "join" }
+
+func (*windowJoin) first() []*kgo.Record { return nil }
 
 func (*windowJoin) inputs() []string { return []string{"left", "right"} }
 

@@ -11,8 +11,11 @@ import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.TopologyConfig;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.GlobalKTable;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.KStream;
@@ -38,10 +41,19 @@ public final class Streams {
 
     private Streams() {}
 
-    /** Counts the words of all lines. Each count goes to a topic that keeps all, and to one that is compacted. */
-    private static void wordCount(StreamsBuilder builder) {
-        KStream<String, Long> counts = builder.stream("lines", Consumed.with(TEXT, TEXT))
-            .flatMapValues(line -> List.of(line.split(" ")))
+    private static KStream<String, String> words(StreamsBuilder builder) {
+        return builder.stream("lines", Consumed.with(TEXT, TEXT)).flatMapValues(line -> List.of(line.split(" ")));
+    }
+
+    /** Gives the names of words, which a global table knows. */
+    private static KStream<String, String> names(StreamsBuilder builder) {
+        GlobalKTable<String, String> names = builder.globalTable("names", Consumed.with(TEXT, TEXT));
+        return words(builder).join(names, (key, word) -> word, (word, name) -> name);
+    }
+
+    /** Counts words. Each count goes to a topic that keeps all, and to one that is compacted. */
+    private static void count(KStream<String, String> words) {
+        KStream<String, Long> counts = words
             .groupBy((key, word) -> word, Grouped.with("words", TEXT, TEXT))
             .count(Materialized.<String, Long, KeyValueStore<Bytes, byte[]>>as("store"))
             .toStream();
@@ -84,16 +96,18 @@ public final class Streams {
     }
 
     public static void main(String[] args) throws Exception {
-        StreamsBuilder builder = new StreamsBuilder();
-        switch (args[0]) {
-            case "wordcount" -> wordCount(builder);
-            case "join" -> join(builder);
-            default -> throw new IllegalArgumentException(args[0]);
-        }
         Properties config = new Properties();
         for (String arg : List.of(args).subList(1, args.length)) {
             String[] pair = arg.split("=", 2);
             config.put(pair[0], pair[1]);
+        }
+        // What a store is when nothing is said is decided here already.
+        StreamsBuilder builder = new StreamsBuilder(new TopologyConfig(new StreamsConfig(config)));
+        switch (args[0]) {
+            case "wordcount" -> count(words(builder));
+            case "namecount" -> count(names(builder));
+            case "join" -> join(builder);
+            default -> throw new IllegalArgumentException(args[0]);
         }
         KafkaStreams streams = new KafkaStreams(builder.build(config), config);
         streams.setGlobalStateRestoreListener(new Restores());
