@@ -14,7 +14,7 @@ import (
 var transactionSizes = []struct {
 	records, producers, each int
 }{
-	{1, 8, 300}, {100, 8, 100}, {10_000, 4, 10},
+	{1, 8, 500}, {100, 8, 100}, {10_000, 4, 10},
 }
 
 // The end-to-end workload of transactions.
