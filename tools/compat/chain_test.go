@@ -507,9 +507,9 @@ func writeChainResults(out *strings.Builder) {
 A chain in each of three libraries: a producer writes records in transactions, and two members of a group read what is
 committed and write what they make of it, in transactions that commit the group's offsets; every fifth they abort and do
 again. Producers, members and the broker are killed with -9 at any step, and members are stopped for longer than their
-session. In the end the output is what must be made of the input, exactly once and in the order of each partition, as
-franz-go and another library read it before and after one more death of the broker; the group is at the end of the
-input; and no transaction is open, in any partition or at its coordinator.
+session. In the end the output is what must be made of the input, exactly once and in the order of each partition:
+franz-go reads it, and after one more death of the broker another library the same. The group is at the end of the
+input, and no transaction is open, in any partition or at its coordinator.
 
 | library | protocol | transaction.version | records in | in transactions committed, aborted | records out | in transactions committed, aborted | aborted records | producer killed | member killed | member stopped | broker killed |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
