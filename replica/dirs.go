@@ -13,9 +13,15 @@ import (
 )
 
 // relocate makes next, which has all that the replica's log had, the replica's log. Its caller holds the append locks
-// of both, so that no append is in between.
+// of both, so that no append is in between. The high watermark does not go back with it.
 func (r *Replica) relocate(next *partition.Log) {
 	r.mu.Lock()
+	for mark := kafka.NoOffset; mark != r.machine.HighWatermark(); {
+		mark = r.machine.HighWatermark()
+		r.mu.Unlock()
+		next.AdvanceHighWatermark(mark) // what the old log was told, or is about to be
+		r.mu.Lock()
+	}
 	v := *r.view.Load()
 	v.Log = next
 	r.publishLocked(&v)

@@ -537,3 +537,27 @@ func TestMoveLimitChanges(t *testing.T) {
 		})
 	}
 }
+
+// Whoever finds the moved log finds no lower high watermark than the log had, although that went up during the last
+// step of the move.
+func TestMoveKeepsTheHighWatermark(t *testing.T) {
+	h := newHost(t, vfs.NewMem(), "/a", "/b")
+	r, twin := h.create("orders", 1).Partition(0), h.create("twin", 1).Partition(0)
+	if _, err := appendOne(t, r, AcksAll); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.View().Log.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	next := twin.View().Log
+	if _, err := appendOne(t, twin, AcksAll); err != nil {
+		t.Fatal(err)
+	}
+	if before, mark := r.HighWatermark(), next.HighWatermark(); before != 1 || mark != 0 {
+		t.Fatalf("high watermarks %d and %d", before, mark)
+	}
+	r.relocate(next)
+	if mark := r.HighWatermark(); mark != 1 {
+		t.Errorf("the high watermark is %d", mark)
+	}
+}
