@@ -55,6 +55,7 @@ func TestRun(t *testing.T) {
 			"records=2000 duration=0s warm-up=0s producers=3 compression=zstd compressible=50% " +
 				"record-size=90%:100,10%:20KiB"},
 		{"produce without idempotence", "produce", "duration=200ms acks=1 idempotent=false"},
+		{"produce one record after another", "produce", "duration=200ms producers=4 in-flight=1"},
 		{"produce with a ramp", "produce", "duration=300ms ramp-from=100 rate=2000 keys=zipf:100,1.1"},
 		{"consume", "consume", "records=5000 readers=2 consumers=2"},
 		{"end to end", "e2e", "duration=400ms rate=2000 producers=2"},

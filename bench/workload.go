@@ -2,16 +2,16 @@ package bench
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"spate/bench/result"
+	"spate/bench/spec"
 )
 
 // Target is a running broker to load.
@@ -81,80 +81,72 @@ type Produce struct {
 
 // Run sends the records as fast as the broker takes them.
 func (p Produce) Run(ctx context.Context, t Target) (Sample, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(t.Bootstrap), kgo.DefaultProduceTopic(p.Topic),
-		kgo.ProducerBatchMaxBytes(p.BatchBytesMax), kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerLinger(20*time.Millisecond),
-		kgo.MaxBufferedRecords(64<<10))
-	if err != nil {
-		return Sample{}, err
-	}
-	defer client.Close()
-	value := randomBytes(p.RecordBytes)
-	return measure(t, func() (Sample, error) {
-		var mu sync.Mutex
-		var failed error
-		for range p.Records {
-			client.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
-				if err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-				}
-			})
-		}
-		err := client.Flush(ctx)
-		mu.Lock()
-		defer mu.Unlock()
-		return Sample{Records: p.Records, Bytes: p.Records * int64(p.RecordBytes)}, errors.Join(err, failed)
-	})
+	return sampled(ctx, t, "produce", p.Topic, map[string]string{"records": fmt.Sprint(p.Records), "duration": "0",
+		"warm-up": "0", "record-size": fmt.Sprint(p.RecordBytes), "batch-size": fmt.Sprint(p.BatchBytesMax),
+		"linger": "20ms"}, result.LatencyAck)
 }
 
 // OneRecordBatches sends records one at a time from many producers, each waiting for its acknowledgement.
 type OneRecordBatches struct {
 	Topic       string
 	Producers   int
-	Each        int // records a producer
+	Each        int // records a producer, on average
 	RecordBytes int
 }
 
-// Run sends the records.
+// Run sends the records. Some more, which are not counted, make the connections first.
 func (o OneRecordBatches) Run(ctx context.Context, t Target) (Sample, error) {
-	var clients []*kgo.Client
-	defer func() {
-		for _, c := range clients {
-			c.Close()
-		}
-	}()
-	value := randomBytes(o.RecordBytes)
-	for range o.Producers {
-		client, err := kgo.NewClient(
-			kgo.SeedBrokers(t.Bootstrap),
-			kgo.DefaultProduceTopic(o.Topic),
-			kgo.ProducerLinger(0),
-			kgo.ProducerBatchCompression(kgo.NoCompression()),
-		)
-		if err != nil {
-			return Sample{}, err
-		}
-		clients = append(clients, client)
-		if err := client.ProduceSync(ctx, &kgo.Record{Value: value}).FirstErr(); err != nil { // connects, draws an id
-			return Sample{}, err
-		}
+	return sampled(ctx, t, "produce", o.Topic, map[string]string{"records": fmt.Sprint(o.Producers * o.Each),
+		"duration": "0", "warm-up": "200ms", "producers": fmt.Sprint(o.Producers), "in-flight": "1", "linger": "0",
+		"record-size": fmt.Sprint(o.RecordBytes)}, result.LatencyAck)
+}
+
+// sampled runs a workload of package spec in a topic that is there. Nothing is verified: all processor time that is
+// left is the broker's.
+func sampled(ctx context.Context, t Target, kind, topic string, keys map[string]string, latency string) (Sample,
+	error,
+) {
+	partitions, err := partitionsOf(ctx, t, topic)
+	if err != nil {
+		return Sample{}, err
 	}
-	return measure(t, func() (Sample, error) {
-		errs := make([]error, o.Producers)
-		var running sync.WaitGroup
-		for n, client := range clients {
-			running.Go(func() {
-				for i := 0; i < o.Each && errs[n] == nil; i++ {
-					errs[n] = client.ProduceSync(ctx, &kgo.Record{Value: value}).FirstErr()
-				}
-			})
-		}
-		running.Wait()
-		records := int64(o.Producers) * int64(o.Each)
-		return Sample{Records: records, Bytes: records * int64(o.RecordBytes)}, errors.Join(errs...)
-	})
+	keys["topic"], keys["reuse-topic"], keys["verify"] = topic, "true", "false"
+	keys["partitions"] = fmt.Sprint(partitions)
+	w, err := spec.Parse(kind, keys)
+	if err != nil {
+		return Sample{}, err
+	}
+	r, err := Run(ctx, t, w, RunOptions{})
+	if err == nil {
+		err = errors.Join(r.Failed(), context.Cause(ctx))
+	}
+	if err != nil {
+		return Sample{}, err
+	}
+	s := Sample{Records: r.Totals.Produced.Records, Bytes: r.Totals.Produced.Bytes,
+		Elapsed: time.Duration(r.Totals.Elapsed * float64(time.Second))}
+	if used := r.Totals.Broker; used != nil {
+		s.User = time.Duration(used.UserSeconds * float64(time.Second))
+		s.System = time.Duration(used.SystemSeconds * float64(time.Second))
+	}
+	if h := r.Latencies[latency]; h != nil {
+		s.P50, s.P99 = h.At(50), h.At(99)
+	}
+	return s, nil
+}
+
+// partitionsOf asks how many partitions a topic has.
+func partitionsOf(ctx context.Context, t Target, topic string) (int, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(t.Bootstrap))
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	return len(topics[topic].Partitions), err
 }
 
 // Consume reads a topic from its start to its present end.
@@ -208,91 +200,16 @@ func (c Consume) Run(ctx context.Context, t Target) (Sample, error) {
 // it was due to be sent until a consumer has it.
 type EndToEnd struct {
 	Topic       string
-	Partitions  int32
 	RatePerSec  int
 	Length      time.Duration
 	RecordBytes int
 }
 
-// Run sends and receives.
+// Run sends and receives. What it sends in the first half second makes the connections and is not counted.
 func (e EndToEnd) Run(ctx context.Context, t Target) (Sample, error) {
-	consumer, err := kgo.NewClient(
-		kgo.SeedBrokers(t.Bootstrap),
-		kgo.ConsumePartitions(fromStart(e.Topic, e.Partitions)),
-	)
-	if err != nil {
-		return Sample{}, err
-	}
-	defer consumer.Close()
-	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(t.Bootstrap),
-		kgo.DefaultProduceTopic(e.Topic),
-		kgo.ProducerLinger(0),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
-	)
-	if err != nil {
-		return Sample{}, err
-	}
-	defer producer.Close()
-	// The first records make the connections and are not timed: their due time is zero.
-	warm := e.RatePerSec / 2
-	total := warm + int(e.Length.Seconds()*float64(e.RatePerSec))
-	return measure(t, func() (Sample, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		var sending sync.WaitGroup
-		sending.Go(func() { e.send(ctx, producer, total, warm, cancel) })
-		latencies := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-		received := 0
-		for received < total {
-			fetches := consumer.PollFetches(ctx)
-			if ctx.Err() != nil {
-				return Sample{}, context.Cause(ctx)
-			}
-			now := time.Now().UnixNano()
-			fetches.EachRecord(func(r *kgo.Record) {
-				received++
-				if due := int64(binary.BigEndian.Uint64(r.Value)); due > 0 {
-					_ = latencies.RecordValue(max(1, (now-due)/1000)) // the histogram's range is a minute
-				}
-			})
-		}
-		sending.Wait()
-		micros := func(q float64) time.Duration {
-			return time.Duration(latencies.ValueAtQuantile(q)) * time.Microsecond
-		}
-		return Sample{
-			Records: int64(total),
-			Bytes:   int64(total) * int64(e.RecordBytes),
-			P50:     micros(50),
-			P99:     micros(99),
-		}, nil
-	})
-}
-
-func (e EndToEnd) send(ctx context.Context, producer *kgo.Client, total, warm int, fail context.CancelCauseFunc) {
-	gap := time.Second / time.Duration(e.RatePerSec)
-	began := time.Now()
-	padding := randomBytes(e.RecordBytes)
-	for n := range total {
-		due := began.Add(time.Duration(n) * gap)
-		// Sleeping is too coarse for gaps of 100 µs, spinning would take a core: sleep a millisecond, then send
-		// all that is due. A record sent late still carries the time it was due.
-		for time.Until(due) > 0 {
-			time.Sleep(min(time.Until(due), time.Millisecond))
-		}
-		value := append([]byte(nil), padding...)
-		binary.BigEndian.PutUint64(value, 0)
-		if n >= warm {
-			binary.BigEndian.PutUint64(value, uint64(due.UnixNano()))
-		}
-		producer.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				fail(err)
-			}
-		})
-	}
+	return sampled(ctx, t, "e2e", e.Topic, map[string]string{"rate": fmt.Sprint(e.RatePerSec),
+		"duration": e.Length.String(), "warm-up": "500ms", "record-size": fmt.Sprint(e.RecordBytes)},
+		result.LatencyEndToEnd)
 }
 
 func fromStart(topic string, partitions int32) map[string]map[int32]kgo.Offset {

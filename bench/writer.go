@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -34,8 +35,8 @@ type writer struct {
 
 // What a client holds at most while the broker is slow: enough for full batches to every partition.
 const (
-	bufferedRecordsMax = 64 << 10
-	bufferedBytesMax   = 128 << 20
+	transactionBuffered = 64 << 10 // records of a transactional one; the others have the key in-flight
+	bufferedBytesMax    = 128 << 20
 )
 
 // giveUpAfter is how long a client tries to write a record: longer than any pause that a run is to survive.
@@ -43,7 +44,8 @@ const giveUpAfter = time.Minute
 
 func (r *run) newWriter(number uint32) (*writer, error) {
 	options := append(producerOptions(r.w), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MaxBufferedRecords(bufferedRecordsMax), kgo.MaxBufferedBytes(bufferedBytesMax/max(1, r.w.Producers/8)),
+		kgo.MaxBufferedRecords(cmp.Or(r.w.InFlight, transactionBuffered)),
+		kgo.MaxBufferedBytes(bufferedBytesMax/max(1, r.w.Producers/8)),
 		kgo.RecordDeliveryTimeout(giveUpAfter), kgo.UnknownTopicRetries(-1))
 	if r.w.Kind == "transactions" {
 		options = append(options, kgo.TransactionalID(r.transactionalID(number)))
@@ -94,11 +96,13 @@ func (w *writer) send(due time.Time, flags uint32) {
 	record := w.records.Get().(*kgo.Record)
 	key, value := record.Key[:0], record.Value
 	size := max(r.w.Sizes.Draw(w.random), verify.StampBytes)
+	reused := !r.w.Verify && len(value) == size // nobody looks at more than the stamp
 	if cap(value) < size {
 		value = make([]byte, size)
 	}
-	value = value[:size]
-	w.fill(value[verify.StampBytes:])
+	if value = value[:size]; !reused {
+		w.fill(value[verify.StampBytes:])
+	}
 	partition := w.next
 	if r.w.Keys.None() {
 		if w.next++; w.next == r.partitions {

@@ -235,7 +235,7 @@ func measureBroker(b broker, scale float64, r results) error {
 	if err := measureCommits(ctx, t, scale, r); err != nil {
 		return fmt.Errorf("commits: %w", err)
 	}
-	latency := bench.EndToEnd{Topic: "latency", Partitions: partitions, RatePerSec: latencyRate,
+	latency := bench.EndToEnd{Topic: "latency", RatePerSec: latencyRate,
 		Length: time.Duration(10 * scale * float64(time.Second)), RecordBytes: recordBytes}
 	sample, err := latency.Run(ctx, t.Target)
 	if err != nil {

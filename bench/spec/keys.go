@@ -164,6 +164,9 @@ var keys = []Key{
 		set:   truth(func(w *Workload) *bool { return &w.Idempotent })},
 	{Name: "linger", Default: "0s", Help: "how long a producer waits for a batch to fill",
 		set: duration(0, func(w *Workload) *time.Duration { return &w.Linger })},
+	{Name: "in-flight", Default: "65536", Help: "records that a producer has on their way at most; 1: it waits for " +
+		"each acknowledgement", kinds: slices.DeleteFunc(Kinds(), func(k string) bool { return k == "transactions" }),
+		set: number(1, 10_000_000, func(w *Workload) *int { return &w.InFlight })},
 	{Name: "batch-size", Default: "1MB", Help: "the largest batch, before compression", set: setBatch},
 
 	{Name: "topic", Help: "its name; by default one is made up. It is made before the run and deleted afterwards",

@@ -57,6 +57,7 @@ type Workload struct {
 	Idempotent    bool
 	Linger        time.Duration
 	BatchBytes    int
+	InFlight      int // records of a producer
 	Verify        bool
 	Drain         time.Duration // how long to wait for what is on its way
 	Seed          uint64
