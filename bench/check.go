@@ -173,6 +173,10 @@ func (r *run) finish() {
 	m, res := r.meter, r.result
 	res.Seconds, res.Errors = m.seconds, m.errorCounts()
 	t := &res.Totals
+	if m.began.IsZero() { // interrupted before the load
+		res.Began = time.Now()
+		return
+	}
 	t.Errors, t.Committed, t.Aborted = m.failures.Load(), m.committed.Load(), m.aborted.Load()
 	t.Rebalances, t.PartitionMoves = m.rebalances.Load(), m.moves.Load()
 	var memory, own int64

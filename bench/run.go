@@ -101,7 +101,7 @@ func (r *run) all() error {
 	if err := r.prepare(); err != nil {
 		return err
 	}
-	if r.soft.Err() == nil {
+	if r.cut = r.soft.Err() != nil; !r.cut {
 		r.load()
 	}
 	r.result.Interrupted = r.soft.Err() != nil
@@ -152,11 +152,12 @@ func (r *run) prepare() error {
 func (r *run) fill() error {
 	r.progress.enter(result.PhaseFill, 0)
 	r.progress.counting(r.meter.due.Load, func() int64 { return r.w.Records })
+	defer r.progress.ticking()()
 	s := r.newStep(0, 0, 0)
 	s.records, s.backlog = r.w.Records, true
 	r.fillers = r.writers
 	s.write(r.writers)
-	if r.meter.due.Load() == 0 {
+	if r.meter.due.Load() == 0 && r.soft.Err() == nil {
 		return fmt.Errorf("the topic could not be filled: %w", r.meter.firstError())
 	}
 	if r.w.Kind == "consume" {

@@ -269,6 +269,23 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptEarly ends a run before its load: nothing is wrong, and nothing was found out.
+func TestInterruptEarly(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Run(ctx, target, workload(t, "consume", "records=1000000000"), RunOptions{Observe: func(p Progress) {
+		if p.Phase == result.PhaseFill && p.Fraction > 0 {
+			cancel()
+		}
+	}})
+	if err != nil || !r.Interrupted || r.Verification.Outcome != result.VerifiedIncomplete || r.Failed() != nil ||
+		r.Totals.Consumed.Records != 0 {
+		t.Errorf("%v, %+v, %+v", err, r.Totals, r.Verification)
+	}
+}
+
 // TestTopics: what cannot be made is said, with what to do; a topic that was there is used on request, and stays.
 func TestTopics(t *testing.T) {
 	t.Parallel()
