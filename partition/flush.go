@@ -95,16 +95,22 @@ func (l *Log) saveSideFiles() error {
 }
 
 func (l *Log) saveSideFilesMaintained() error {
+	_, err := l.putSideFiles(replaceFile)
+	return err
+}
+
+// putSideFiles is saveSideFilesMaintained for a caller that says how a file is written. It says whether there was one.
+func (l *Log) putSideFiles(put func(fsys vfs.FS, name string, text []byte) error) (some bool, err error) {
 	l.append.Lock()
-	err := l.usableLocked()
+	err = l.usableLocked()
 	snapshots, epochs, end := slices.Clone(l.snapshots), l.epochs.Load(), l.logEnd.load()
 	l.append.Unlock()
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, s := range snapshots {
-		if err := replaceFile(l.dir.env.FS, l.snapshotPath(s.offset), s.data); err != nil {
-			return l.storageError(err)
+		if err := put(l.dir.env.FS, l.snapshotPath(s.offset), s.data); err != nil {
+			return false, l.storageError(err)
 		}
 		l.snapshotAt = s.offset
 	}
@@ -113,8 +119,8 @@ func (l *Log) saveSideFilesMaintained() error {
 	save := unsaved != kafka.NoOffset && unsaved < end
 	saved := epochs.truncateEnd(end)
 	if save {
-		if err := replaceFile(l.dir.env.FS, path.Join(l.path(), epochFile), saved.appendTo(nil)); err != nil {
-			return l.storageError(err)
+		if err := put(l.dir.env.FS, path.Join(l.path(), epochFile), saved.appendTo(nil)); err != nil {
+			return false, l.storageError(err)
 		}
 	}
 	l.append.Lock()
@@ -129,7 +135,7 @@ func (l *Log) saveSideFilesMaintained() error {
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(s pendingSnapshot) bool {
 		return slices.ContainsFunc(snapshots, func(saved pendingSnapshot) bool { return saved.offset == s.offset })
 	})
-	return nil
+	return save || len(snapshots) > 0, nil
 }
 
 func (l *Log) snapshotPath(offset kafka.Offset) string {

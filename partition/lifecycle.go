@@ -50,11 +50,12 @@ func (d *LogDir) Close(brokerEpoch kafka.BrokerEpoch) error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// closeLogs closes every log, RecoveryThreads at a time.
+// closeLogs closes every log, several at a time: what takes time is the flushes, which the file system can join.
 func (d *LogDir) closeLogs() error {
 	logs := d.list()
 	errs := make([]error, len(logs))
-	inParallel(d.RecoveryThreads(), len(logs), func(i int) { errs[i] = logs[i].close() })
+	workers := max(d.RecoveryThreads(), d.options.FlushWorkers)
+	inParallel(workers, len(logs), func(i int) { errs[i] = logs[i].close() })
 	return errors.Join(errs...)
 }
 
@@ -112,13 +113,18 @@ func (d *LogDir) releaseDoomed() {
 func (l *Log) close() error {
 	defer l.pauseCleaning()()
 	flushed := l.Flush()
-	saved := error(nil)
 	if flushed == nil {
 		l.snapshotEnd()
-		saved = l.saveSideFiles()
 	}
 	l.maintenance.Lock()
 	defer l.maintenance.Unlock()
+	saved := error(nil)
+	if flushed == nil {
+		placed := false
+		if placed, saved = l.putSideFiles(placeFile); placed {
+			l.active().NamesChanged() // one flush of the folder is for these and for the indexes
+		}
+	}
 	l.append.Lock()
 	l.gone = errClosed
 	l.append.Unlock()

@@ -223,3 +223,25 @@ func TestSideFilesTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseFlushesEachFileOnce: the close of a log that was written to waits for the disk once for each file, and once
+// for all the names. With 10,000 logs that is what a stop takes.
+func TestCloseFlushesEachFileOnce(t *testing.T) {
+	w := newWorld()
+	flushes := map[vfs.OpKind]int{}
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		flushes[op.Kind]++
+		return nil
+	})
+	l := w.openLog(t, smallConfig())
+	l.AssignEpoch(3)
+	w.mustClient(t, l, batchSpec{count: 3})
+	clear(flushes)
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	// The log, its two indexes, the producers and the leader epochs.
+	if files, names := flushes[vfs.OpDatasync], flushes[vfs.OpSyncDir]; files != 5 || names != 1 {
+		t.Errorf("%d flushes of files and %d of the folder", files, names)
+	}
+}

@@ -60,6 +60,13 @@ func (s *Segment) syncLog(b *body, end uint64) error {
 	return s.failUnlessFull(err)
 }
 
+// NamesChanged has the next Flush, Seal or Close make the names in the folder durable: the caller has put files there.
+func (s *Segment) NamesChanged() {
+	s.mu.Lock()
+	s.named = false
+	s.mu.Unlock()
+}
+
 // syncNames makes the names of new files durable.
 func (s *Segment) syncNames() error {
 	if s.named {

@@ -222,7 +222,7 @@ var Keys = []Key{
 	{Name: "num.partitions", Type: Int, Default: "1", Valid: atLeast(1),
 		Doc: "The partitions of a topic that is created without saying how many."},
 	{Name: "num.recovery.threads.per.data.dir", Type: Int, Default: "2", Valid: atLeast(1), Dynamic: true,
-		Doc: "How many logs of one data directory are recovered or closed at once."},
+		Doc: "How many logs of one data directory are recovered at once; as many are closed, and at least eight."},
 	{Name: "offset.metadata.max.bytes", Type: Int, Default: "4096",
 		Doc: "The most bytes of the text that a consumer stores with a committed offset."},
 	{Name: "offsets.retention.check.interval.ms", Type: Long, Default: "600000", Valid: atLeast(1),
