@@ -74,7 +74,6 @@ func startConnectRun(t *testing.T) *connectRun {
 	r.admin = kadm.NewClient(client)
 	dir := t.TempDir()
 	r.in, r.out = filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
-	r.writer = startLineWriter(t, r.in)
 	r.awaitReady()
 	r.configureLines()
 	r.configureNumbers(numberTasks)
@@ -90,6 +89,7 @@ func startConnectRun(t *testing.T) *connectRun {
 	r.awaitRunning("lines", 1)
 	r.awaitRunning("numbers", numberTasks)
 	r.awaitRunning("sink", 1)
+	r.writer = startLineWriter(t, r.in)
 	r.await("the topics of the sources", func() bool {
 		topics, err := r.admin.ListTopics(t.Context())
 		return err == nil && topics.Has(r.topic) && topics.Has("numbers")
@@ -131,9 +131,17 @@ func (r *connectRun) configureNumbers(tasks int) {
 func (r *connectRun) progress(after string) {
 	r.Helper()
 	lines, numbers, _ := r.seen.counts()
+	var nowLines, nowNumbers, tasks int
+	defer func() {
+		if r.Failed() {
+			r.Logf("had %d lines, %d numbers; then %d, and %d of %d tasks", lines, numbers, nowLines, nowNumbers, tasks)
+		}
+	}()
 	began := time.Now()
 	r.await("lines and numbers after "+after, func() bool {
-		nowLines, nowNumbers, tasks := r.seen.counts()
+		nowLines, nowNumbers, tasks = r.seen.counts()
+		r.restartFailed("lines")
+		r.restartFailed("numbers")
 		return nowLines >= lines+progressOf && nowNumbers >= numbers+progressOf && tasks == numberTasks
 	})
 	r.Logf("%s: goes on after %v, with %d lines and %d numbers", after, time.Since(began).Round(10*time.Millisecond),
@@ -320,7 +328,7 @@ func (r *connectRun) stopAndCheck() {
 	said := fmt.Sprintf("%d lines and %d numbers of %d tasks under read_committed, each once and in order, in topics\n"+
 		"of %d and %d offsets; %d lines in the sink's file, none missing",
 		lines, numbers, tasks, stored[r.topic], stored["numbers"], total)
-	r.Logf("%s\nfaults: %v; tasks started again after races of Connect's own: %d", said, r.faults, r.restarts)
+	r.Logf("%s\nfaults: %v; tasks started again by REST: %d", said, r.faults, r.restarts)
 	noteConnect(r.T, said)
 }
 
