@@ -202,6 +202,9 @@ func (r *run) finish() {
 	}
 	pace(&t.Produced, m.lastProduced.Load())
 	pace(&t.Consumed, m.lastConsumed.Load())
+	if sent := m.lastSent.Load(); sent > 0 { // how long the rest was on its way is in the latencies
+		pace(&t.Produced, sent)
+	}
 	if len(res.Steps) == 0 {
 		t.RateTarget = r.w.Rate
 	}
@@ -234,7 +237,7 @@ func usageBetween(before, after Usage, flow result.Flow, memory int64) *result.U
 	return u
 }
 
-// What is worth a note: a rate that was missed by more than a hundredth, and a load generator that has little left.
+// What is worth a note: a rate that was missed by so much, as a share, and a load generator that has little left.
 const (
 	rateMissed = 0.99
 	coresTaken = 0.85

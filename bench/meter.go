@@ -24,7 +24,8 @@ type meter struct {
 	failures           atomic.Int64
 	behind             atomic.Int64 // nanoseconds by which the last record was late
 	behindMost         atomic.Int64 // of the step
-	lastProduced       atomic.Int64 // when, in nanoseconds since 1970
+	lastSent           atomic.Int64 // when, in nanoseconds since 1970; of records that have a schedule
+	lastProduced       atomic.Int64
 	lastConsumed       atomic.Int64
 	recorders          map[string]*recorder
 	pid                int
@@ -142,9 +143,11 @@ const failuresMax = 100_000
 
 func (m *meter) tooMany() bool { return m.failures.Load() > failuresMax }
 
-// late says by how much a record was sent late.
-func (m *meter) late(by time.Duration) {
-	by = max(0, by)
+// sent says that a record was sent, when it was due.
+func (m *meter) sent(due time.Time) {
+	now := time.Now()
+	m.lastSent.Store(now.UnixNano())
+	by := max(0, now.Sub(due))
 	m.behind.Store(int64(by))
 	for most := m.behindMost.Load(); int64(by) > most; most = m.behindMost.Load() {
 		m.behindMost.CompareAndSwap(most, int64(by))

@@ -98,9 +98,8 @@ func (w *writer) onSchedule(s *step, first, every int) {
 			return
 		}
 		w.send(due, s.flags())
-		late := time.Since(due)
-		m.late(late)
-		if s.giveUp > 0 && late > s.giveUp {
+		m.sent(due)
+		if s.giveUp > 0 && time.Since(due) > s.giveUp {
 			s.hopeless.Store(true)
 		}
 	}
@@ -200,7 +199,11 @@ func (r *run) runStep(s *step, phase string, number int) (result.Step, map[strin
 	})
 	before := m.produced.Load()
 	s.write(r.writers)
-	seconds := time.Duration(m.lastProduced.Load() - began.UnixNano()).Seconds()
+	last := &m.lastProduced
+	if s.schedule != nil { // how long the rest was on its way is in the latencies
+		last = &m.lastSent
+	}
+	seconds := time.Duration(last.Load() - began.UnixNano()).Seconds()
 	if phase == result.PhaseLoad && number == 0 {
 		r.progress.enter(result.PhaseDrain, 0)
 	}

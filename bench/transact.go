@@ -73,7 +73,7 @@ func (w *writer) transaction(s *step, first, records int64) error {
 			}
 		}
 		if w.send(due, flags); s.schedule != nil {
-			w.run.meter.late(time.Since(due))
+			w.run.meter.sent(due)
 		}
 	}
 	w.flush()

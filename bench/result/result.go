@@ -110,7 +110,8 @@ type Totals struct {
 	Elapsed        float64 `json:"elapsedSeconds"`   // from the start of what is counted until the last record was done
 }
 
-// Flow is how much went one way.
+// Flow is how much went one way. Its rates are those until the last record was acknowledged or read; what is produced
+// at a given rate counts until the last record was sent, as the time that it took from there is in the latencies.
 type Flow struct {
 	Records          int64   `json:"records"`
 	Bytes            int64   `json:"bytes"` // of record keys and values, before compression

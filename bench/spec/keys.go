@@ -149,7 +149,7 @@ var keys = []Key{
 	{Name: "record-size", Default: "1KiB", Help: "bytes of a value: 1KiB, uniform:100-2000, normal:1000,200, " +
 		"lognormal:1000,0.5 or 90%:100,10%:64KiB",
 		set: func(w *Workload, s string) (err error) { w.Sizes, err = dist.ParseSizes(s); return err }},
-	{Name: "keys", Default: "none", Help: "keys of records: none, 1000 (all alike often), zipf:1000,1.1 or " +
+	{Name: "keys", Default: "none", Help: "keys of records: none, 1000 (each as often), zipf:1000,1.1 or " +
 		"hot:1000,1%,90%; a key decides the partition",
 		set: func(w *Workload, s string) (err error) { w.Keys, err = dist.ParseKeys(s); return err }},
 	{Name: "compression", Default: "none", Help: "none, gzip, snappy, lz4 or zstd",
