@@ -387,7 +387,7 @@ func environmentTable(runs []*result.Result, names []string) Table {
 			return strings.Join(configs, ", ")
 		}},
 		{"load generator", func(r *result.Result) string {
-			return strings.TrimSpace("spate " + r.Environment.Tool + " " + r.Environment.Go)
+			return strings.TrimSpace(r.Environment.Tool + " " + r.Environment.Go)
 		}},
 		{"on the broker's machine", func(r *result.Result) string {
 			if r.Environment.BrokerIsSameMachine {

@@ -115,14 +115,14 @@ func paint(runs []*result.Result, run, line int) (colour, dash int) {
 	return run, line
 }
 
-// lengthMin is how long a second has to be at least: of shorter ones, such as the last of a run, rates say nothing.
-const lengthMin = 0.2
+// LengthMin is how long a second has to be at least: of shorter ones, such as the last of a run, rates say nothing.
+const LengthMin = 0.2
 
 // over collects a value of each second.
 func over(r *result.Result, value func(result.Second) (float64, bool)) []point {
 	var points []point
 	for _, s := range r.Seconds {
-		if v, found := value(s); found && s.Length >= lengthMin {
+		if v, found := value(s); found && s.Length >= LengthMin {
 			points = append(points, point{round(s.AtSeconds), v})
 		}
 	}

@@ -221,10 +221,15 @@ func (out *Outcome) WriteHTML(w io.Writer) error {
 	var sections []report.Section
 	for _, one := range out.Workloads {
 		t := one.Table(out.Sides)
+		hint := fmt.Sprintf("Medians of %d rounds, in parentheses the smallest and the largest.", len(one.Runs[0]))
+		if len(one.Runs[0]) == 1 {
+			hint = "One round."
+		}
+		if len(one.Runs[0]) < RoundsMin {
+			hint += fmt.Sprintf(" %d or more tell which side is ahead.", RoundsMin)
+		}
 		s := report.Section{Title: one.Name, Table: &t, Runs: []*result.Result{one.Runs[0][0], one.Runs[1][0]},
-			Hint: fmt.Sprintf("Medians of %d rounds, in parentheses the smallest and the largest. Below: the "+
-				"first round.",
-				len(one.Runs[0]))}
+			Hint: hint + " Below: the first round."}
 		sections = append(sections, s)
 	}
 	heading := out.Sides[0].Name + " versus " + out.Sides[1].Name

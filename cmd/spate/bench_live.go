@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"spate/bench"
+	benchreport "spate/bench/report"
 	benchresult "spate/bench/result"
 )
 
@@ -44,17 +45,21 @@ type liveView struct {
 
 const (
 	historyMax   = 40
+	barMin       = 8
 	barMax       = 40
+	besideBar    = 36 // characters of the phase, the percentage and the time
 	widthDefault = 80
 )
 
 // show implements benchView.
 func (v *liveView) show(p bench.Progress) {
 	if s := p.Second; s != nil {
-		v.second = s
 		v.errors += s.Errors
+	}
+	if s := p.Second; s != nil && s.Length >= benchreport.LengthMin {
+		v.second = s
 		for way, records := range []int64{s.ProducedRecords, s.ConsumedRecords} {
-			v.flows[way] = append(v.flows[way], float64(records)/max(s.Length, 1e-3))
+			v.flows[way] = append(v.flows[way], float64(records)/s.Length)
 			v.flows[way] = v.flows[way][max(0, len(v.flows[way])-historyMax):]
 		}
 	}
@@ -66,10 +71,7 @@ func (v *liveView) close() { v.paint(nil) }
 
 // paint replaces what is on the screen. All goes out in one write, so that nothing flickers.
 func (v *liveView) paint(lines []string) {
-	width := v.width()
-	if width == 0 {
-		width = widthDefault
-	}
+	width := v.columns()
 	var b strings.Builder
 	if v.painted == 0 && len(lines) == 0 {
 		return
@@ -83,6 +85,14 @@ func (v *liveView) paint(lines []string) {
 	b.WriteString(eraseBelow)
 	v.painted = len(lines)
 	_, _ = io.WriteString(v.out, b.String()) // a terminal that is gone is told by the result
+}
+
+// columns is how wide the terminal is now.
+func (v *liveView) columns() int {
+	if width := v.width(); width > 0 {
+		return width
+	}
+	return widthDefault
 }
 
 // eraseBelow clears everything from the cursor on.
@@ -138,8 +148,9 @@ func (v *liveView) lines(p bench.Progress) []string {
 func (v *liveView) bar(p bench.Progress) string {
 	line := fmt.Sprintf("  %-10s  ", p.Phase)
 	if p.Fraction >= 0 {
-		done := int(p.Fraction*barMax + 0.5)
-		line += strings.Repeat("█", done) + strings.Repeat("░", barMax-done) + fmt.Sprintf(" %3.0f "+
+		size := min(barMax, max(barMin, v.columns()-besideBar))
+		done := int(p.Fraction*float64(size) + 0.5)
+		line += strings.Repeat("█", done) + strings.Repeat("░", size-done) + fmt.Sprintf(" %3.0f "+
 			"%%", p.Fraction*100)
 	}
 	if p.Left > 0 {

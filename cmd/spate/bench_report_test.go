@@ -167,7 +167,7 @@ func TestBenchVersusItself(t *testing.T) {
 func TestLiveView(t *testing.T) {
 	var out strings.Builder
 	now := time.Unix(100, 0)
-	v := &liveView{out: &out, title: "e2e at \x1b[31mhost:1", width: func() int { return 72 }, began: now,
+	v := &liveView{out: &out, title: "e2e at \x1b[31mhost:1", width: func() int { return 76 }, began: now,
 		now: func() time.Time { return now.Add(9 * time.Second) }}
 	shown := func(p bench.Progress) string {
 		out.Reset()
@@ -211,9 +211,16 @@ func TestLiveView(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("closed twice: %q", out.String())
 	}
+	v.width = func() int { return 60 }
+	short := &benchresult.Second{Length: 0.01, ProducedRecords: 7} // too short to tell a rate
+	got = shown(bench.Progress{Phase: benchresult.PhaseLoad, Fraction: 0.5, Left: time.Hour, Second: short})
+	bar := strings.Repeat("█", 12) + strings.Repeat("░", 12) + "  50 %  1h00m left\x1b[K\n"
+	if !strings.Contains(got, bar) || !strings.Contains(got, " 1000 /s") {
+		t.Errorf("on a terminal of 60 characters: %q", got)
+	}
 	v.width = func() int { return 12 }
-	if got := shown(bench.Progress{Phase: benchresult.PhaseDrain, Fraction: 1}); !strings.HasPrefix(got, "e2e at "+
-		"\\x1b\x1b[K\n") {
+	got = shown(bench.Progress{Phase: benchresult.PhaseDrain, Fraction: 1})
+	if !strings.HasPrefix(got, "\r\x1b[7Ae2e at \\x1b\x1b[K\n") {
 		t.Errorf("on a narrow terminal: %q", got)
 	}
 }

@@ -29,7 +29,7 @@ func Sample(name string, slower float64) *result.Result {
 		Began: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		Settings: []result.Setting{{Key: "rate", Value: fmt.Sprint(rate), Given: true}, {Key: "partitions", Value: "6"},
 			{Key: "record-bytes", Value: fmt.Sprint(valueLen)}, {Key: "acks", Value: "all"}},
-		Environment: result.Environment{Tool: "v1.2.3", Go: "go1.26.0", Host: "machine", Kernel: "6.12.0",
+		Environment: result.Environment{Tool: "spate v1.2.3", Go: "go1.26.0", Host: "machine", Kernel: "6.12.0",
 			CPU: "Some Processor 3.0 GHz", CPUs: 8, MemoryBytes: 32 << 30, Bootstrap: "127.0.0.1:9092",
 			ClusterID: "5L6g3nShT-eMCtK--X86sw", Brokers: 1, Software: "Spate v1.2.3", Durability: "flush",
 			BrokerPID: 1234, BrokerIsSameMachine: true,
