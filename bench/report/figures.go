@@ -188,6 +188,8 @@ func significant(v float64) string {
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	case a >= 0.1:
 		return strconv.FormatFloat(v, 'f', 3, 64)
+	case a >= 0.01:
+		return strconv.FormatFloat(v, 'f', 4, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }

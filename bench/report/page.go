@@ -212,8 +212,8 @@ func Names(runs []*result.Result) []string {
 	return names
 }
 
-// durability says what an acknowledgement means.
-func durability(r *result.Result) string {
+// Durability says when a run's records were acknowledged; empty where the cluster does not tell.
+func Durability(r *result.Result) string {
 	switch d := r.Environment.Durability; d {
 	case "flush":
 		return "flushed to disk"
@@ -229,7 +229,7 @@ func viewOf(r *result.Result, name string, n int) runView {
 	v := runView{Name: name, Colour: n, Class: r.Verification.Outcome, Verdict: r.Verification.Text, Notes: r.Notes,
 		Errors: r.Errors}
 	var details []string
-	for _, d := range []string{r.Workload, r.Environment.Software, r.Environment.Bootstrap, durability(r)} {
+	for _, d := range []string{r.Workload, r.Environment.Software, r.Environment.Bootstrap, Durability(r)} {
 		if d != "" && !slices.Contains(details, d) {
 			details = append(details, d)
 		}
@@ -377,7 +377,7 @@ func environmentTable(runs []*result.Result, names []string) Table {
 		{"brokers", func(r *result.Result) string { return count(int64(r.Environment.Brokers)) }},
 		{"broker", func(r *result.Result) string { return r.Environment.Software }},
 		{"address", func(r *result.Result) string { return r.Environment.Bootstrap }},
-		{"acknowledged when", durability},
+		{"acknowledged when", Durability},
 		{"broker's process", func(r *result.Result) string { return count(int64(r.Environment.BrokerPID)) }},
 		{"topic configs", func(r *result.Result) string {
 			var configs []string

@@ -212,6 +212,17 @@ func (w Workload) Table(sides [2]Side) report.Table {
 	return t
 }
 
+// Note says that the sides promise different things with an acknowledgement; empty where they do not, or do not tell.
+func (w Workload) Note(sides [2]Side) string {
+	a, b := report.Durability(w.Runs[0][0]), report.Durability(w.Runs[1][0])
+	if a == b || a == "" || b == "" {
+		return ""
+	}
+	return fmt.Sprintf("Not like with like: %s acknowledges records when they are %s, %s when they are "+
+		"%s.", sides[0].Name, a,
+		sides[1].Name, b)
+}
+
 // WriteHTML writes an outcome as an HTML file that loads nothing: of each workload the figures of all rounds, and plots
 // of the first.
 func (out *Outcome) WriteHTML(w io.Writer) error {
@@ -229,7 +240,7 @@ func (out *Outcome) WriteHTML(w io.Writer) error {
 			hint += fmt.Sprintf(" %d or more tell which side is ahead.", RoundsMin)
 		}
 		s := report.Section{Title: one.Name, Table: &t, Runs: []*result.Result{one.Runs[0][0], one.Runs[1][0]},
-			Hint: hint + " Below: the first round."}
+			Hint: strings.TrimSpace(one.Note(out.Sides) + " " + hint + " Below: the first round.")}
 		sections = append(sections, s)
 	}
 	heading := out.Sides[0].Name + " versus " + out.Sides[1].Name

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	benchreport "spate/bench/report"
 	benchresult "spate/bench/result"
 )
 
@@ -72,7 +73,7 @@ func benchTitle(r *benchresult.Result) string {
 	title += fmt.Sprintf(", at %s", r.Environment.Bootstrap)
 	if r.Environment.Software != "" {
 		title += fmt.Sprintf(" (%s", r.Environment.Software)
-		if when, known := durabilities[r.Environment.Durability]; known {
+		if when := benchreport.Durability(r); when != "" {
 			title += ", acknowledged when " + when
 		}
 		title += ")"
@@ -82,9 +83,6 @@ func benchTitle(r *benchresult.Result) string {
 	}
 	return title
 }
-
-// durabilities say what an acknowledgement means.
-var durabilities = map[string]string{"flush": "flushed to disk", "page-cache": "in the page cache"}
 
 func printLatencies(out io.Writer, r *benchresult.Result) error {
 	if len(r.Latencies) == 0 {

@@ -269,6 +269,9 @@ func printVersus(out io.Writer, o *versus.Outcome) error {
 		if err := t.print(out, 0); err != nil {
 			return err
 		}
+		if note := w.Note(o.Sides); note != "" {
+			fmt.Fprintf(out, "  %s\n", escaped(note))
+		}
 	}
 	if o.Rounds < versus.RoundsMin {
 		fmt.Fprintf(out, "\n%d rounds or more tell which side is ahead\n", versus.RoundsMin)
