@@ -76,10 +76,8 @@ func Figures(r *result.Result) []Figure {
 		}
 	}
 	if b := t.Broker; b != nil {
-		if b.CPUSecondsPerGB > 0 {
+		if t.Produced.Records+t.Consumed.Records > 0 { // also where it is zero: the kernel counts in ticks of 10 ms
 			add("broker.cpuSecondsPerGB", "broker CPU", UnitPerGB, -1, b.CPUSecondsPerGB)
-		}
-		if b.CPUMicrosPerRecord > 0 {
 			add("broker.cpuMicrosPerRecord", "broker CPU", UnitPerRecord, -1, b.CPUMicrosPerRecord)
 		}
 		if t.Elapsed > 0 {
