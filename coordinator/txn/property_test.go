@@ -24,7 +24,9 @@ func TestTransactionsEndOnce(t *testing.T) {
 		options := testOptions()
 		options.Version = rapid.SampledFrom([]int16{0, 1, 2}).Draw(t, "version")
 		p := &producers{T: t, world: newWorld(options), known: map[string]*client{}, markers: map[markerKey]bool{},
-			open: map[openKey]kafka.ProducerEpoch{}, ends: map[generation]bool{}, ids: map[string]Producer{}}
+			open: map[openKey]kafka.ProducerEpoch{}, ends: map[generation]bool{}, ids: map[string]Producer{},
+			told: map[coordinator.Token]told{}}
+		p.heard = p.hear
 		p.held = rapid.Bool().Draw(t, "held")
 		t.Repeat(map[string]func(*rapid.T){
 			"":        p.check,
@@ -84,27 +86,37 @@ type producers struct {
 	markers map[markerKey]bool  // true for a commit: markers that partitions have
 	ids     map[string]Producer // the producer that was told last of each transactional id
 	answers []Markers           // that have been given, and may come again
+	told    map[coordinator.Token]told
 }
+
+// told takes the answer to a command.
+type told func(body any, err error)
 
 var ids = []string{"s", "t"}
 
-// decide submits a command and follows its answer as soon as it is given.
-func (p *producers) decide(id string, command func(fresh kafka.ProducerID) any, told func(body any, err error)) {
+// decide submits a command and follows its answer. One that waits for a commit is lost; one that waits for the end of a
+// transaction is heard when it comes.
+func (p *producers) decide(id string, command func(fresh kafka.ProducerID) any, told told) {
+	p.told[p.token+1] = told
 	to := p.ask(id, command)
 	for i := range p.parked {
 		if r := p.parked[i].reply; r != nil && r.To == to {
-			return // the answer is not there yet, and will not be heard
+			delete(p.told, to)
+			return
 		}
 	}
-	r := p.given[to]
-	if t := p.shard.ids[id]; r == nil && t != nil &&
-		slices.ContainsFunc(t.waiters, func(w waiter) bool { return w.to == to }) {
-		return // nor will this one
-	}
-	if r == nil {
+	if t := p.shard.ids[id]; p.told[to] != nil &&
+		(t == nil || !slices.ContainsFunc(t.waiters, func(w waiter) bool { return w.to == to })) {
 		p.Fatalf("request %d is not answered", to)
 	}
-	told(r.Body, r.Err)
+}
+
+// hear takes an answer that is given.
+func (p *producers) hear(r *coordinator.Reply) {
+	if told := p.told[r.To]; told != nil {
+		delete(p.told, r.To)
+		told(r.Body, r.Err)
+	}
 }
 
 func (p *producers) init(t *rapid.T) {
@@ -159,17 +171,19 @@ func (p *producers) add(t *rapid.T) {
 		cmd.ClientVersion = 2
 		cmd.Wait = time.Duration(rapid.IntRange(0, 2).Draw(t, "seconds")) * time.Second
 	}
+	producer := c.producer
 	p.decide(c.id, func(kafka.ProducerID) any { return cmd }, func(_ any, err error) {
 		if err != nil {
+			// While it waits, the version may go down.
 			p.allow(err, kafka.ConcurrentTransactions, kafka.ProducerFenced, kafka.InvalidProducerIDMapping,
-				kafka.NotCoordinator)
+				kafka.NotCoordinator, kafka.UnsupportedVersion)
 			return
 		}
-		if last := p.ids[c.id]; last != c.producer {
-			t.Fatalf("%s: %v adds partitions, but %v has the id", c.id, c.producer, last)
+		if last := p.ids[c.id]; last != producer {
+			p.Fatalf("%s: %v adds partitions, but %v has the id", c.id, producer, last)
 		}
 		for _, partition := range cmd.Partitions {
-			p.open[openKey{partition, c.producer.ID}] = c.producer.Epoch
+			p.open[openKey{partition, producer.ID}] = producer.Epoch
 		}
 	})
 }
@@ -292,6 +306,7 @@ func (p *producers) late(t *rapid.T) {
 
 func (p *producers) crash() {
 	p.refuse = 0
+	clear(p.told)
 	p.load()
 }
 
@@ -356,9 +371,10 @@ func (p *producers) settle() {
 	for _, id := range ids {
 		if t := p.shard.ids[id]; t != nil && (t.State == record.Ongoing || t.State.IsPrepared()) {
 			p.Fatalf("%s never ends: %s", id, showRecord(t.Transaction))
-		} else if t != nil && len(t.waiters) > 0 {
-			p.Fatalf("%d wait for %s for ever", len(t.waiters), id)
 		}
+	}
+	for to := range p.told {
+		p.Fatalf("request %d waits for ever", to)
 	}
 	for at, epoch := range p.open {
 		p.Fatalf("%v never learns the end of the transaction of %d/%d", at.partition, at.producer, epoch)

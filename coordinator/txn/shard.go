@@ -150,7 +150,7 @@ func (s *Shard) Fired(now time.Time, key coordinator.TimerKey) coordinator.Outco
 const retryRefused = 500 * time.Millisecond
 
 // Refused looks after what nobody would ask for again: the ends of transactions whose markers are written, those that
-// take too long, and the ids that expire.
+// take too long, those who wait behind one that was refused, and the ids that expire.
 func (s *Shard) Refused(now time.Time, records []coordinator.Record, _ error) coordinator.Outcome {
 	var out coordinator.Outcome
 	at := now.Add(retryRefused)
@@ -164,6 +164,10 @@ func (s *Shard) Refused(now time.Time, records []coordinator.Record, _ error) co
 		case t.State == record.PrepareAbort:
 			s.sweepAt = at
 			out.SetTimer(coordinator.TimerKey{Kind: timerSweep}, at)
+		case t.State == record.Ongoing:
+			if x := s.ids[t.ID]; x != nil && len(x.waiters) > 0 {
+				out.SetTimer(coordinator.TimerKey{Kind: timerWaiters, Group: t.ID}, at)
+			}
 		}
 	}
 	return out

@@ -93,8 +93,11 @@ func (s *Shard) expire(out *coordinator.Outcome, now time.Time) {
 		id := s.expiring[0]
 		s.expiring = s.expiring[1:]
 		t := s.ids[id]
-		if t == nil || !t.State.IsComplete() && t.State != record.Empty || int64(t.LastUpdate) > latest {
+		switch {
+		case t == nil, !t.State.IsComplete() && t.State != record.Empty, int64(t.LastUpdate) > latest:
 			continue
+		case len(t.waiters) > 0:
+			continue // they would go with it, without an answer
 		}
 		bytes += len(id)
 		out.Write(&record.Transaction{ID: id, Deleted: true})

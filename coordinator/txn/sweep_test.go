@@ -2,6 +2,7 @@ package txn
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +42,31 @@ func TestASweepAsksOnceForEachProducerID(t *testing.T) {
 	w.wait(w.options.AbortInterval)
 	if len(w.tasks) != 1 || !w.answer(last, nil) || w.shard.ids[last].State != record.PrepareAbort {
 		t.Fatalf("%d tasks, and %s is %s", len(w.tasks), last, w.shard.ids[last].State)
+	}
+}
+
+// Goal: an id does not expire under those who wait for the end of its last transaction. Method: ids expire at once, and
+// the look for those that do comes between that end and the answer.
+func TestNoIDExpiresWhileSomebodyWaits(t *testing.T) {
+	o := testOptions()
+	o.Expiration = 0
+	w := newWorld(o)
+	producer := record.Transaction{
+		ID: "t", ProducerID: 5000, Epoch: 1, NextProducerID: kafka.NoProducerID, TimeoutMs: 60_000,
+		State: record.PrepareCommit, ClientVersion: 2, Version: record.VersionFlexible,
+	}
+	w.follow(coordinator.Outcome{Records: []coordinator.Record{&producer}})
+	w.ask("t", func(kafka.ProducerID) any {
+		return AddPartitions{
+			ProducerID: producer.ProducerID, Epoch: producer.Epoch, ClientVersion: 2, Wait: time.Second,
+			Partitions: []kafka.TopicPartition{{Topic: "a"}},
+		}
+	})
+	w.follow(w.shard.Fired(w.now, coordinator.TimerKey{Kind: timerMarkers, Group: "t"}))
+	w.follow(w.shard.Fired(w.now, coordinator.TimerKey{Kind: timerExpiry}))
+	w.take()
+	w.wait(time.Second)
+	if got := w.take(); !strings.Contains(got, "#1: in") {
+		t.Fatalf("the answer is lost: %q", got)
 	}
 }

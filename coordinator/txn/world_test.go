@@ -27,8 +27,8 @@ type world struct {
 	timers  map[coordinator.TimerKey]time.Time
 	tasks   []any // that were handed out and are not answered
 	token   coordinator.Token
-	refuse  int                                      // how many outcomes with records are refused from now on
-	given   map[coordinator.Token]*coordinator.Reply // the replies that were given
+	refuse  int                      // how many outcomes with records are refused from now on
+	heard   func(*coordinator.Reply) // is called with each reply that is given, unless nil
 	seen    strings.Builder
 }
 
@@ -55,7 +55,7 @@ func testOptions() Options {
 }
 
 func newWorld(o Options) *world {
-	w := &world{options: o, now: epoch, fresh: 999, given: map[coordinator.Token]*coordinator.Reply{}}
+	w := &world{options: o, now: epoch, fresh: 999}
 	w.load()
 	return w
 }
@@ -138,8 +138,10 @@ func (w *world) commit(upTo int) {
 		p := w.parked[0]
 		w.parked = w.parked[1:]
 		if p.reply != nil {
-			w.given[p.reply.To] = p.reply
 			w.print("%s\n", showReply(p.reply))
+			if w.heard != nil {
+				w.heard(p.reply)
+			}
 			continue
 		}
 		w.tasks = append(w.tasks, p.task)
