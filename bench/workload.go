@@ -196,22 +196,6 @@ func (c Consume) Run(ctx context.Context, t Target) (Sample, error) {
 	})
 }
 
-// EndToEnd produces at a fixed rate, whatever the broker does (an open loop), and times each record from the moment
-// it was due to be sent until a consumer has it.
-type EndToEnd struct {
-	Topic       string
-	RatePerSec  int
-	Length      time.Duration
-	RecordBytes int
-}
-
-// Run sends and receives. What it sends in the first half second makes the connections and is not counted.
-func (e EndToEnd) Run(ctx context.Context, t Target) (Sample, error) {
-	return sampled(ctx, t, "e2e", e.Topic, map[string]string{"rate": fmt.Sprint(e.RatePerSec),
-		"duration": e.Length.String(), "warm-up": "500ms", "record-size": fmt.Sprint(e.RecordBytes)},
-		result.LatencyEndToEnd)
-}
-
 func fromStart(topic string, partitions int32) map[string]map[int32]kgo.Offset {
 	offsets := map[int32]kgo.Offset{}
 	for p := range partitions {

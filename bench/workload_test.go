@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestSamples runs the workloads of the side-by-side runs, small: each sends what it says, and measures it.
@@ -14,7 +13,6 @@ func TestSamples(t *testing.T) {
 	for topic, run := range map[string]func(context.Context, Target) (Sample, error){
 		"produce": Produce{Topic: "produce", Records: 3000, RecordBytes: 100, BatchBytesMax: 16 << 10}.Run,
 		"one":     OneRecordBatches{Topic: "one", Producers: 4, Each: 750, RecordBytes: 100}.Run,
-		"latency": EndToEnd{Topic: "latency", RatePerSec: 5000, Length: 600 * time.Millisecond, RecordBytes: 100}.Run,
 	} {
 		if _, err := run(t.Context(), target); err == nil || !strings.Contains(err.Error(), "UNKNOWN_TOPIC") {
 			t.Errorf("%s, without a topic: %v", topic, err)

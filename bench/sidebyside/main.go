@@ -22,7 +22,8 @@ func main() {
 	scale := flag.Float64("scale", 1, "multiplies the amount of data of each workload")
 	recoverGB := flag.Float64("recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	out := flag.String("out", "BENCHMARKS.md", "the file to write")
-	only := flag.String("only", "", "measure one part: load, recovery, transactions, groups, compaction or partitions")
+	only := flag.String("only", "",
+		"measure one part: load, durable, recovery, transactions, groups, compaction or partitions")
 	flag.Parse()
 	if err := run(*rounds, *long, *scale, *recoverGB, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -34,6 +35,7 @@ func main() {
 type broker struct {
 	name       string
 	durability string // what an acknowledgement means in this run, for the report
+	topics     string // configs of the topics of the part "durable"
 	// start begins with what the directory holds; the settings come on top of the broker's own.
 	start func(dir string, settings map[string]string) (*running, error)
 }
@@ -80,14 +82,20 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 		return err
 	}
 	brokers := []broker{
-		{"Spate", "page cache (spate.ack.durability=page-cache)", startSpate("page-cache")},
-		{"Apache Kafka", "page cache (its default)", startKafka},
-		{"Spate, durable acks", "flushed to disk (the default)", startSpate("flush")},
+		{name: "Spate", durability: "page cache (spate.ack.durability=page-cache)", start: startSpate("page-cache")},
+		{name: "Apache Kafka", durability: "page cache (its default)", start: startKafka},
+		{name: "Spate, durable acks", durability: "flushed to disk (the default)", start: startSpate("flush")},
 	}
 	all := make([]results, len(brokers))
 	for i := range all {
 		all[i] = results{}
 	}
+	durable := []broker{
+		{name: "Spate", durability: "flushed to disk (the default)", start: startSpate("flush")},
+		{name: "Apache Kafka", durability: "flushed to disk (flush.messages=1)", start: startKafka,
+			topics: "flush.messages=1"},
+	}
+	allDurable := []results{{}, {}}
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Printf("%7s %s\n", time.Since(began).Round(time.Second), fmt.Sprintf(format, args...))
@@ -98,6 +106,11 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 	}{
 		{"load", func() error {
 			return inTurn(brokers, rounds, say, func(n int) error { return measureBroker(brokers[n], scale, all[n]) })
+		}},
+		{"durable", func() error {
+			return inTurn(durable, rounds, say, func(n int) error {
+				return measureDurable(durable[n], scale, allDurable[n])
+			})
 		}},
 		{"recovery", func() error {
 			for n, b := range brokers[:2] {
@@ -129,7 +142,10 @@ func run(rounds, long int, scale, recoverGB float64, out, only string) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return writeReport(out, rounds, long, scale, recoverGB, brokers, all)
+	return writeReport(out, rounds, long, scale, recoverGB, []table{
+		{fmt.Sprintf("Spate beside Apache Kafka %s", proc.KafkaVersion), order, brokers, all},
+		{"The same promise on both: acknowledged is flushed to disk", durableOrder, durable, allDurable},
+	})
 }
 
 // inTurn measures each broker once a round.
@@ -150,105 +166,14 @@ const (
 	recordBytes = 1024
 	largeBatch  = 680 << 10
 	smallBatch  = 16 << 10
+	tinyBytes   = 100
 	producers   = 32
 	committing  = 50     // groups
 	groupCount  = 10_000 // of the restarts
 	groupEach   = 100    // offsets a group: 1,000,000 in all
-	latencyRate = 10_000
 	manyTopics  = 10
 	manyEach    = 1000 // partitions of each
 )
-
-// measureBroker starts a fresh broker, runs every workload once and stops it.
-func measureBroker(b broker, scale float64, r results) error {
-	dir, err := os.MkdirTemp("", "spate-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
-	r.add(rowStartup, float64(t.startup.Milliseconds()))
-	settle()
-	if err := addMemory(r, rowMemoryIdle, t); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	large, small := int64(1_000_000*scale), int64(250_000*scale)
-	oneEach := int(1500 * scale)
-	for _, topic := range []string{"warm", "large", "small", "one", "latency", "commits"} {
-		if err := bench.CreateTopic(ctx, t.Target, topic, partitions); err != nil {
-			return err
-		}
-	}
-	// A virtual machine's compiler and caches warm up on work that is not counted: as much as is counted.
-	warm := bench.Produce{
-		Topic:         "warm",
-		Records:       large,
-		RecordBytes:   recordBytes,
-		BatchBytesMax: smallBatch,
-	}
-	if _, err := warm.Run(ctx, t.Target); err != nil {
-		return err
-	}
-	warmRead := bench.Consume{Topic: "warm", Partitions: partitions, Records: warm.Records}
-	if _, err := warmRead.Run(ctx, t.Target); err != nil {
-		return err
-	}
-	type step struct {
-		row, rate string
-		run       func(context.Context, bench.Target) (bench.Sample, error)
-		cost      func(bench.Sample) float64
-	}
-	steps := []step{
-		{rowProduceLarge, rowProduceLargeRate, bench.Produce{Topic: "large", Records: large, RecordBytes: recordBytes,
-			BatchBytesMax: largeBatch}.Run, bench.Sample.CPUSecondsPerGB},
-		{
-			rowFetch,
-			rowFetchRate,
-			bench.Consume{Topic: "large", Partitions: partitions, Records: large}.Run,
-			bench.Sample.CPUSecondsPerGB,
-		},
-		{rowProduceSmall, rowProduceSmallRate, bench.Produce{Topic: "small", Records: small, RecordBytes: recordBytes,
-			BatchBytesMax: smallBatch}.Run, bench.Sample.CPUSecondsPerGB},
-		{
-			rowOne,
-			"",
-			bench.OneRecordBatches{Topic: "one", Producers: producers, Each: oneEach, RecordBytes: recordBytes}.Run,
-			bench.Sample.CPUMicrosPerRecord,
-		},
-	}
-	for _, s := range steps {
-		sample, err := s.run(ctx, t.Target)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.row, err)
-		}
-		r.add(s.row, s.cost(sample))
-		if s.rate != "" {
-			r.add(s.rate, sample.MBPerSecond())
-		}
-	}
-	if err := measureCommits(ctx, t, scale, r); err != nil {
-		return fmt.Errorf("commits: %w", err)
-	}
-	latency := bench.EndToEnd{Topic: "latency", RatePerSec: latencyRate,
-		Length: time.Duration(10 * scale * float64(time.Second)), RecordBytes: recordBytes}
-	sample, err := latency.Run(ctx, t.Target)
-	if err != nil {
-		return fmt.Errorf("latency: %w", err)
-	}
-	r.add(rowP50, float64(sample.P50.Microseconds())/1000)
-	r.add(rowP99, float64(sample.P99.Microseconds())/1000)
-	r.add(rowLatencyCPU, sample.CPUMicrosPerRecord())
-	if err := addMemory(r, rowMemoryLoaded, t); err != nil {
-		return err
-	}
-	return t.stop()
-}
 
 // measureRecovery fills a log, kills the broker and times the way back, several times on the same log.
 func measureRecovery(b broker, gb float64, rounds int, r results) error {
