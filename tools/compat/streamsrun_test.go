@@ -334,7 +334,7 @@ func (r *streamsRun) await(what string, ready func() bool) {
 			which, states)
 		r.mu.Unlock()
 		if len(wrong) > 0 {
-			r.inputAsWritten()
+			r.inputAsWritten(false)
 			r.Fatalf("waiting for %s: %s; wrong:\n%s", what, so, strings.Join(wrong[:min(20, len(wrong))], "\n"))
 		}
 		if time.Since(began) > awaitStreamsWithin {
@@ -364,4 +364,14 @@ func (r *streamsRun) awaitResults(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Logf("%v after %s: wrote %d, read %d", time.Since(began).Round(time.Millisecond), what, r.acked, r.results)
+}
+
+// awaitEnd waits until the process of an instance has ended.
+func (r *streamsRun) awaitEnd(i *streamsInstance) {
+	r.Helper()
+	select {
+	case <-i.host.ended:
+	case <-time.After(awaitStreamsWithin):
+		r.Fatalf("the instance %s does not end within %v", i.name, awaitStreamsWithin)
+	}
 }
