@@ -165,12 +165,12 @@ func (d *reader) partition(log *verify.Log, records []*kgo.Record, now time.Time
 			end.record(time.Duration(now.UnixNano() - stamp.Due))
 		}
 	}
-	d.arrived.Add(arrived)
 	if d.counted {
 		m.consumed.Add(int64(len(records)))
 		m.consumedBytes.Add(bytes)
 		m.lastConsumed.Store(now.UnixNano())
 	}
+	d.arrived.Add(arrived) // at last: who waits for it looks at the others then
 }
 
 // close ends the reading.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,12 +94,14 @@ func TestBenchDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var other task.Group
 	other.Go("test: damage", func() {
-		for { // until the topic is there
-			if records := client.PollFetches(t.Context()).Records(); len(records) > 0 {
+		for ctx.Err() == nil { // until the topic is there
+			if records := client.PollFetches(ctx).Records(); len(records) > 0 {
 				again := &kgo.Record{Topic: "damaged", Partition: records[0].Partition, Value: records[0].Value}
-				if err := client.ProduceSync(t.Context(), again).FirstErr(); err != nil {
+				if err := client.ProduceSync(ctx, again).FirstErr(); err != nil {
 					t.Error(err)
 				}
 				return
@@ -106,10 +109,11 @@ func TestBenchDamaged(t *testing.T) {
 		}
 	})
 	r := spate(t, "", "bench", "produce", "-b", b.Bootstrap, "--topic", "damaged", "--partitions", "1", "--rate", "100",
-		"--duration", "2s", "--warm-up", "0")
+		"--duration", "5s", "--warm-up", "0")
+	cancel()
 	other.Wait()
-	if r.code != exitFailure || !strings.Contains(r.out, "verification  FAILED: 1 duplicated of 200 records") ||
-		!strings.Contains(r.err, "spate: 1 duplicated of 200 records; the first: damaged, partition 0, offset ") {
+	if r.code != exitFailure || !strings.Contains(r.out, "verification  FAILED: 1 duplicated of 500 records") ||
+		!strings.Contains(r.err, "spate: 1 duplicated of 500 records; the first: damaged, partition 0, offset ") {
 		t.Errorf("status %d\n%s%s", r.code, r.out, r.err)
 	}
 }
