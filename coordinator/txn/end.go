@@ -61,7 +61,8 @@ func (s *Shard) endOne(out *coordinator.Outcome, now time.Time, t *transaction, 
 }
 
 // endTwo ends a transaction and raises the producer's epoch. The epoch of a request tells whether it is the second
-// copy of one that was carried out, which is told the same again, or about the transaction after it. An abort where
+// copy of one that was carried out, which is told the same again, or about the transaction after it; none is a copy if
+// a client of before version 2, which raises no epoch, made the last end. An abort where
 // there is no transaction raises the epoch too: records of the producer may be on their way to partitions that nobody
 // has added yet.
 func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, cmd *EndTxn) (reply any, err error) {
@@ -71,8 +72,9 @@ func (s *Shard) endTwo(out *coordinator.Outcome, now time.Time, t *transaction, 
 	case t.State.IsPrepared():
 		return nil, kafka.ConcurrentTransactions
 	}
-	isOverflow := cmd.ProducerID == t.PreviousProducerID && cmd.Epoch == epochLast && t.Epoch == 0
-	isCopy := t.State.IsComplete() && (isOverflow || int(t.Epoch) == int(cmd.Epoch)+1)
+	hasRaised := t.State.IsComplete() && t.ClientVersion >= versionTwo
+	isOverflow := hasRaised && cmd.ProducerID == t.PreviousProducerID && cmd.Epoch == epochLast && t.Epoch == 0
+	isCopy := hasRaised && (isOverflow || int(t.Epoch) == int(cmd.Epoch)+1)
 	switch {
 	case cmd.ProducerID != t.ProducerID && !isOverflow:
 		return nil, kafka.InvalidProducerIDMapping
