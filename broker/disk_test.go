@@ -558,9 +558,13 @@ func TestSlowGroupsHoldUpNoOtherTransactions(t *testing.T) {
 	all := n.beginAll("fast", "s", "t", "u")
 	fast, stuck := all[0], all[1:]
 	begin := func() {
-		if _, err := stuck[0].call(commit(stuck[0])); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "offsets are committed", func() bool {
+			response, err := stuck[0].call(commit(stuck[0]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return response.(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions[0].ErrorCode == kafka.NoError
+		})
 	}
 	find := kmsg.NewPtrFindCoordinatorRequest()
 	find.SetVersion(4)

@@ -49,9 +49,13 @@ type Appended struct {
 // takes the log directory offline.
 func (l *Log) Append(records []byte, a AppendOptions) (Appended, error) {
 	started := l.dir.env.Clock.Now()
+	isFirst := l.dir.appending.CompareAndSwap(0, started.UnixNano())
 	l.append.Lock()
 	result, err := l.appendLocked(records, a)
 	l.append.Unlock()
+	if isFirst {
+		l.dir.appending.Store(0)
+	}
 	l.dir.took(started)
 	if err == nil && !result.Duplicate && int64(result.EndOffset-l.flushed.load()) >= l.config.Load().FlushRecords {
 		l.AwaitFlush()

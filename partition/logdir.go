@@ -94,6 +94,7 @@ type LogDir struct {
 	slowUntil atomic.Int64 // Unix nanoseconds
 	verified  atomic.Bool  // transaction.partition.verification.enable
 	flushing  atomic.Int64 // when the round of the group commit that is under way began; 0 for none
+	appending atomic.Int64 // when an append that is under way began, of several one; 0 for none
 
 	// opening serialises OpenLogs. Held across I/O; never taken on a loop.
 	opening sync.Mutex
@@ -334,8 +335,8 @@ const slowFor = time.Second
 // hands appends to a writer of their own instead of doing them on an event loop.
 func (d *LogDir) Slow() bool {
 	now := d.env.Clock.Now().UnixNano()
-	began := d.flushing.Load()
-	return now < d.slowUntil.Load() || began != 0 && now-began > int64(d.options.SlowAfter)
+	isLate := func(began int64) bool { return began != 0 && now-began > int64(d.options.SlowAfter) }
+	return now < d.slowUntil.Load() || isLate(d.flushing.Load()) || isLate(d.appending.Load())
 }
 
 // took notes how long an append or a flush took that began at started.

@@ -394,22 +394,28 @@ func TestDiskFullAtSeal(t *testing.T) {
 func TestSlow(t *testing.T) {
 	w := newWorld()
 	var delay time.Duration
+	var d *LogDir
+	var slowMeanwhile bool
 	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
 		if op.Kind == vfs.OpWrite || op.Kind == vfs.OpDatasync {
 			w.clock.Advance(delay)
+			slowMeanwhile = d != nil && d.Slow()
 		}
 		return nil
 	})
 	l := w.openLog(t, smallConfig())
-	d := l.Dir()
+	d = l.Dir()
 	w.mustClient(t, l, batchSpec{})
-	if d.Slow() {
+	if d.Slow() || slowMeanwhile {
 		t.Error("slow at once")
 	}
 	delay = 60 * time.Millisecond
 	w.mustClient(t, l, batchSpec{})
 	if !d.Slow() || d.Stats().SlowOperations.Load() != 1 {
 		t.Error("not slow after a slow append")
+	}
+	if !slowMeanwhile {
+		t.Error("not slow while a slow append goes on")
 	}
 	delay = 0
 	w.clock.Advance(slowFor)
