@@ -167,21 +167,24 @@ type Kafka struct {
 // FreePortPair finds a loopback port that nothing listens on, as nothing does on the one after it: what StartKafka
 // needs.
 func FreePortPair() (int, error) {
-	for {
+	var err error
+	for range 100 {
 		// Below the ports that the kernel gives away by itself, which others take while Kafka starts.
 		port := 15000 + 2*rand.IntN(8000)
-		first, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		second, taken := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
-		if taken == nil {
-			taken = second.Close()
-		}
-		if err := first.Close(); err != nil || taken == nil {
-			return port, err
+		if err = errors.Join(listenOnce(port), listenOnce(port+1)); err == nil {
+			return port, nil
 		}
 	}
+	return 0, fmt.Errorf("no two free ports: %w", err)
+}
+
+// listenOnce finds out whether a loopback port can be had.
+func listenOnce(port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // StartKafka formats dir on first use and starts a node on the given loopback port and the one after it. The
