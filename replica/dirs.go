@@ -12,8 +12,9 @@ import (
 	"spate/replica/state"
 )
 
-// relocate makes next, which has all that the replica's log had, the replica's log. Its caller holds the append locks
-// of both, so that no append is in between. The high watermark does not go back with it.
+// relocate makes next, which has all that the replica's log had, the replica's log. Its caller holds the append lock of
+// the log that is left, and nobody else knows next yet, so that no append is in between. The high watermark does not go
+// back with it.
 func (r *Replica) relocate(next *partition.Log) {
 	r.mu.Lock()
 	for mark := kafka.NoOffset; mark != r.machine.HighWatermark(); {
