@@ -56,7 +56,7 @@ type Log struct {
 	unsaved  atomic.Bool // the background worker has this log on its list of side files to write
 
 	moving   atomic.Bool  // a Move has this log; it is not cleaned meanwhile
-	swapping atomic.Bool  // the move is about to hold the append lock across I/O
+	swapping atomic.Bool  // the move is about to hold the append lock across I/O, or does
 	cuts     atomic.Int64 // truncations so far: a copy that saw fewer is none
 	// leaving is why the folder is about to have another name, or has one: ErrMoved or errDeleted. It is set before, so
 	// that a reader who looked for a file and then finds nil here, has looked in the log's folder.
@@ -206,6 +206,9 @@ func (l *Log) Failed() error { return l.dir.Failed() }
 
 // Slow reports whether an append may take long now: the directory is slow, or the log is about to change its directory.
 func (l *Log) Slow() bool { return l.swapping.Load() || l.dir.Slow() }
+
+// Swapping reports whether the log is about to change its directory: what needs it to be in one place waits then.
+func (l *Log) Swapping() bool { return l.swapping.Load() }
 
 // usableLocked is nil while the log may be appended to and read.
 func (l *Log) usableLocked() error {

@@ -11,7 +11,7 @@ import (
 	"spate/kafka"
 )
 
-// PrepareFinish has appends to the log leave the event loops, since they are about to wait for Finish.
+// PrepareFinish has appends to the log leave the event loops, and reads too, since they are about to wait for Finish.
 func (m *Move) PrepareFinish() { m.source.swapping.Store(true) }
 
 // Finish copies the rest and puts the copy in the place of the log. publish is called with the log that is to be used

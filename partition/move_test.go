@@ -373,6 +373,43 @@ func TestMoveTellsWhenItIsNearTheEnd(t *testing.T) {
 	}
 }
 
+// Goal: an event loop never reads a log whose folder is being renamed: who wants to know what was aborted waits for the
+// end of that. Method: at each operation on the disk while the log has no sure place, and before and after.
+func TestNothingIsResidentWhileALogLeaves(t *testing.T) {
+	w := newWorld()
+	var l *Log
+	seen := 0
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		if l != nil && l.leaving.Load() != nil && l.swapping.Load() {
+			seen++
+			if l.Resident(0, 100, l.LogEndOffset()) {
+				t.Errorf("resident at %v of %s", op.Kind, op.Name)
+			}
+		}
+		return nil
+	})
+	dirs, log := w.openDirs(t, moveConfig())
+	w.fill(t, log)
+	l = log
+	end := l.LogEndOffset()
+	resident := func(l *Log) bool {
+		r, err := l.Read(0, 100, true, end)
+		must(err)
+		r.Release()
+		return l.Resident(0, 100, end)
+	}
+	if !resident(l) {
+		t.Error("what was just read is not resident")
+	}
+	next := mustMove(t, l, dirs[1], nil)
+	if seen < 2 {
+		t.Errorf("%d operations", seen)
+	}
+	if !resident(next) {
+		t.Error("a log that has moved is not resident")
+	}
+}
+
 // What PrepareFinish asked for ends with the move.
 func TestMoveThatIsNotFinishedLetsGo(t *testing.T) {
 	w := newWorld()

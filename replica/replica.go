@@ -239,6 +239,12 @@ func (r *Replica) Resident(o *ReadOptions) bool {
 	return log.Resident(o.Offset, o.BytesMax, end)
 }
 
+// Swapping tells whether the log is about to change its directory, so that even a Read of what is in memory may wait.
+func (r *Replica) Swapping() bool {
+	log := r.view.Load().Log
+	return log != nil && log.Swapping()
+}
+
 // diverge finds out whether the reader's log has records that this one does not have (KIP-595).
 func diverge(log *partition.Log, o *ReadOptions, result *ReadResult) (bool, error) {
 	epoch, end := log.EpochEndOffset(o.LastFetchedEpoch)

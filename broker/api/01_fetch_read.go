@@ -19,10 +19,10 @@ func (o *fetchOp) look() {
 	o.conclude()
 }
 
-// quit leaves purgatory, if the operation is there.
+// quit leaves purgatory, if the operation is there. Whatever is found then is the answer: it has waited.
 func (o *fetchOp) quit() {
 	if o.waiting {
-		o.waiting = false
+		o.waiting, o.enough = false, true
 		o.leave()
 	}
 }
@@ -41,13 +41,16 @@ func (c *coldRead) Work() {
 func (c *coldRead) Run() { c.fetch.conclude() }
 
 // resident tells whether all that a read would look at is in memory. What an operation was woken for was written a
-// moment ago.
+// moment ago, so that only a move may be in its way.
 func (o *fetchOp) resident() bool {
-	if o.waiting {
-		return true
-	}
 	for i := range o.parts {
 		p := &o.parts[i]
+		if o.waiting {
+			if p.replica != nil && p.replica.Swapping() {
+				return false
+			}
+			continue
+		}
 		p.ask.BytesMax = max(0, min(p.bytesMax, o.bytesMax))
 		if p.replica != nil && !p.replica.Resident(&p.ask) {
 			return false
