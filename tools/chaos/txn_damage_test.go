@@ -142,7 +142,7 @@ func (x *damage) files(folder, pattern string) []string {
 	return found
 }
 
-// log writes the first segment of a partition anew, and has the broker make everything anew that follows from logs.
+// log writes the only segment of a partition anew, and has the broker make everything anew that follows from logs.
 func (x *damage) log(folder string, alter func([]record.Batch) []record.Batch) {
 	x.Helper()
 	for _, name := range []string{".kafka_cleanshutdown", "recovery-point-offset-checkpoint"} {
@@ -157,7 +157,10 @@ func (x *damage) log(folder string, alter func([]record.Batch) []record.Batch) {
 		return
 	}
 	logs := x.files(folder, "*.log")
-	name := logs[len(logs)-1]
+	if len(logs) != 1 {
+		x.Fatalf("%s has %d segments: %v", folder, len(logs), logs)
+	}
+	name := logs[0]
 	data, err := os.ReadFile(name)
 	must(x.T, err)
 	var batches []record.Batch

@@ -119,7 +119,9 @@ func runTxnPlan(t *testing.T, plan TxnPlan) {
 	summary, err := plan.RunTransactions(t.Context())
 	proved := summary.Committed > 0 && summary.Aborted > 0 && summary.Fenced > 0 && summary.ReadLive > 0 &&
 		summary.ReadDirty > summary.ReadLive && summary.Looks > 0 && summary.FinalAll >= summary.Final &&
-		summary.Groups == (producers+slowProducers)*txnGroupPartitions
+		summary.Groups == (producers+slowProducers)*txnGroupPartitions &&
+		summary.Clients[0] > 0 && summary.Clients[1] > 0 && summary.Zombies > 0 &&
+		(summary.Deletions > 0 || !plan.Deletes)
 	if err == nil && len(summary.Violations) == 0 && proved {
 		return
 	}

@@ -23,9 +23,11 @@ func (f *TxnFinal) isOpen() bool { return len(f.Open) > 0 || !maps.Equal(f.Stabl
 
 // TxnSummary counts what a run saw.
 type TxnSummary struct {
-	Committed, Aborted, Unknown, Fenced int // transactions
-	ReadLive, ReadDirty, Looks          int // records, records of any outcome, and offsets of groups, on the way
-	Final, FinalAll, Groups             int // records and offsets in the end
+	Committed, Aborted, Unknown, Fenced int    // transactions
+	ReadLive, ReadDirty, Looks          int    // records, records of any outcome, and offsets of groups, on the way
+	Final, FinalAll, Groups             int    // records and offsets in the end
+	Clients                             [2]int // that were made: of the older version of transactions, and of the newer
+	Zombies, Deletions                  int    // replaced producers that tried to go on, deletions that were obeyed
 	Violations                          []string
 }
 

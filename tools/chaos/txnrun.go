@@ -119,9 +119,11 @@ func (p TxnPlan) judge(ctx context.Context, load *txnLoad) (TxnSummary, error) {
 	final.Retention = p.Topic["retention.bytes"] != ""
 	final.Compaction = p.Topic["cleanup.policy"] == "compact"
 	summary := load.history.Check(final)
+	summary.Clients = [2]int{int(load.clients[0].Load()), int(load.clients[1].Load())}
+	summary.Zombies, summary.Deletions = int(load.zombies.Load()), int(load.deletions.Load())
 	fmt.Fprintf(p.Out, "chaos: %v\n", summary)
 	fmt.Fprintf(p.Out, "chaos: clients: %d older, %d newer, %d tried to go on when replaced; deletions: %d\n",
-		load.clients[0].Load(), load.clients[1].Load(), load.zombies.Load(), load.deletions.Load())
+		summary.Clients[0], summary.Clients[1], summary.Zombies, summary.Deletions)
 	return summary, nil
 }
 
