@@ -191,8 +191,8 @@ func (e *idErrand) Work() {
 	e.tell(e.shard, txn.Command{ID: e.task.ID, Body: e.task.Expire})
 }
 
-// A shard whose queue is full is told again, soon: transactions wait for it. One whose log is corrupt answers in the same
-// way, and takes nothing until another broker leads it; a word every few seconds costs it little.
+// A shard whose queue is full is told again, soon: transactions wait for it. One whose log is corrupt answers in the
+// same way, and takes nothing until another broker leads it; a word every few seconds costs it little.
 const (
 	tellAgainMin = 100 * time.Millisecond
 	tellAgainMax = 2 * time.Second
