@@ -25,9 +25,10 @@ func (r *run) catchUp() {
 		step.Name = name
 		r.result.Steps = append(r.result.Steps, step)
 		if n == 1 {
+			took := time.Since(began).Seconds()
 			read := r.meter.consumed.Load() - before
-			r.note("Beside the load, %d records/s were read on average until all had caught up, %.1f s later.",
-				int64(float64(read)/time.Since(began).Seconds()), time.Since(began).Seconds())
+			r.note("Beside the load, %d records/s were read on average in the %.1f s until everybody had read all.",
+				int64(float64(read)/took), took)
 		}
 	}
 }

@@ -77,6 +77,9 @@ func (r *run) check() error {
 	v := &r.result.Verification
 	if !r.w.Verify {
 		v.Outcome, v.Text = result.VerifiedOff, "not verified, as --verify=false"
+		if lag := r.lag(); lag > 0 && !r.cut && r.hard.Err() == nil {
+			r.meter.failed(fmt.Errorf("%d records did not arrive", lag))
+		}
 		return nil
 	}
 	readers := r.readers
@@ -97,7 +100,7 @@ func (r *run) check() error {
 	}
 	var counts verify.Counts
 	var logs []*verify.Log
-	incomplete := r.cut || r.hard.Err() != nil
+	incomplete := r.cut || !r.readToEnd(readers) || r.hard.Err() != nil
 	for _, d := range readers {
 		d.close()
 		for p, log := range d.logs {
@@ -121,6 +124,40 @@ func (r *run) check() error {
 	}
 	r.judge(incomplete)
 	return nil
+}
+
+// readToEnd waits until the readers are at the end of every partition, where more may be than is due: records that were
+// not acknowledged, or that must not be there. It reports whether the ends are known; what does not come is lost.
+func (r *run) readToEnd(readers []*reader) bool {
+	if r.hard.Err() != nil {
+		return false
+	}
+	ends, err := r.ends()
+	if err != nil {
+		if r.hard.Err() == nil {
+			r.meter.failed(err)
+		}
+		return false
+	}
+	last, since := int64(-1), time.Now()
+	for r.hard.Err() == nil {
+		at, open := int64(0), false
+		for _, d := range readers {
+			for p, end := range ends {
+				next := d.next[p].Load()
+				at += next
+				open = open || next < end
+			}
+		}
+		if at != last {
+			last, since = at, time.Now()
+		}
+		if !open || time.Since(since) > r.w.Drain {
+			return true
+		}
+		time.Sleep(settled)
+	}
+	return false
 }
 
 // judge finds the outcome and the sentence of the verification.
@@ -202,8 +239,8 @@ func (r *run) finish() {
 	}
 	pace(&t.Produced, m.lastProduced.Load())
 	pace(&t.Consumed, m.lastConsumed.Load())
-	if sent := m.lastSent.Load(); sent > 0 { // how long the rest was on its way is in the latencies
-		pace(&t.Produced, sent)
+	if m.lastSent.Load() > 0 {
+		pace(&t.Produced, m.lastOf(began))
 	}
 	if len(res.Steps) == 0 {
 		t.RateTarget = r.w.Rate

@@ -42,6 +42,7 @@ func (r *run) addGroup() error {
 	g := &group{reader: &reader{run: r, name: "group", from: r.writers, timed: true, counted: true,
 		guards: make([]sync.Mutex, r.partitions)}, id: fmt.Sprintf("spate-bench-%08x", r.id),
 		alone: map[int]time.Time{}}
+	g.next = offsetsAt(r.starts)
 	for p := range r.partitions {
 		g.logs = append(g.logs, r.newLog(p, true))
 		g.alone[p] = time.Now()
@@ -79,7 +80,7 @@ func (g *group) open() int {
 func (g *group) join() error {
 	r := g.run
 	options := []kgo.Opt{kgo.ConsumerGroup(g.id), kgo.ConsumeTopics(r.topics...), kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.BlockRebalanceOnPoll(), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(g.assigned), kgo.OnPartitionsRevoked(g.revoked), kgo.OnPartitionsLost(g.lost)}
 	if r.w.GroupProtocol == "consumer" {
 		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))

@@ -22,6 +22,7 @@ type meter struct {
 	rebalances         atomic.Int64 // a member left, and another one joined
 	moves              atomic.Int64 // of partitions to a member
 	failures           atomic.Int64
+	out                atomic.Int64 // records on their way
 	behind             atomic.Int64 // nanoseconds by which the last record was late
 	behindMost         atomic.Int64 // of the step
 	lastSent           atomic.Int64 // when, in nanoseconds since 1970; of records that have a schedule
@@ -154,12 +155,24 @@ func (m *meter) sent(due time.Time) {
 	}
 }
 
+// lastOf is when the production at a rate ended, which began at a moment: with the last record that was sent, as what
+// it took from there is in the latencies; or, where the broker does not keep up, with the last acknowledgement.
+func (m *meter) lastOf(began int64) int64 {
+	sent, produced := m.lastSent.Load(), m.lastProduced.Load()
+	if produced-sent > max(int64(100*time.Millisecond), (sent-began)/100) {
+		return produced
+	}
+	return sent
+}
+
 // start begins the series. Until end, a Second is made each second.
 func (m *meter) start(phase string) {
 	m.began, m.phase = time.Now(), phase
 	m.last = m.snapshot(m.began)
 	for _, recorder := range m.recorders { // of what was written before
+		recorder.mu.Lock()
 		recorder.interval.Reset()
+		recorder.mu.Unlock()
 	}
 	m.stop = make(chan struct{})
 	m.ticks.Go("bench: meter", func() {
@@ -252,11 +265,11 @@ func (m *meter) snapshot(at time.Time) snapshot {
 	s := snapshot{at: at, produced: m.produced.Load(), producedBytes: m.producedBytes.Load(),
 		consumed: m.consumed.Load(), consumedBytes: m.consumedBytes.Load(), failures: m.failures.Load()}
 	var err error
-	if s.client, err = spentBy(os.Getpid()); err != nil {
+	if s.client, err = SpentBy(os.Getpid()); err != nil {
 		s.client = m.last.client
 	}
 	if m.pid != 0 {
-		if s.broker, err = spentBy(m.pid); err != nil { // it is gone: so is its usage
+		if s.broker, err = SpentBy(m.pid); err != nil { // it is gone: so is its usage
 			s.broker = m.last.broker
 		}
 	}

@@ -21,15 +21,16 @@ type reader struct {
 	run     *run
 	name    string
 	clients []*kgo.Client
-	logs    []*verify.Log // by partition; each belongs to the goroutine of its client until the reader is closed
-	from    []*writer     // whose records it must see
-	before  int64         // records that were due before it began, and that it does not see
-	missed  int64         // records that a wait has waited for in vain
-	timed   bool          // its latencies count
-	counted bool          // what it reads counts as consumed
-	arrived atomic.Int64  // records that were due, and came
-	guards  []sync.Mutex  // of logs that several clients use in turn, by partition; nil: each has its own
-	leave   func()        // of a group: ends its members
+	logs    []*verify.Log  // by partition; each belongs to the goroutine of its client until the reader is closed
+	from    []*writer      // whose records it must see
+	before  int64          // records that were due before it began, and that it does not see
+	missed  int64          // records that a wait has waited for in vain
+	timed   bool           // its latencies count
+	counted bool           // what it reads counts as consumed
+	arrived atomic.Int64   // records that were due, and came
+	next    []atomic.Int64 // by partition: the offset that it reads next
+	guards  []sync.Mutex   // of logs that several clients use in turn, by partition; nil: each has its own
+	leave   func()         // of a group: ends its members
 	cancel  context.CancelFunc
 	running task.Group
 }
@@ -40,6 +41,7 @@ func (r *run) newReader(name string, from []*writer, starts []int64) (*reader, e
 	for p := range r.partitions {
 		out.logs = append(out.logs, r.newLog(p, false))
 	}
+	out.next = offsetsAt(starts)
 	clients := min(max(1, r.w.Consumers), r.partitions)
 	for n := range clients {
 		offsets := map[string]map[int32]kgo.Offset{}
@@ -50,7 +52,7 @@ func (r *run) newReader(name string, from []*writer, starts []int64) (*reader, e
 			}
 			offsets[topic][int32(p%r.w.Partitions)] = kgo.NewOffset().At(starts[p])
 		}
-		options := []kgo.Opt{kgo.ConsumePartitions(offsets)}
+		options := []kgo.Opt{kgo.ConsumePartitions(offsets), kgo.KeepControlRecords()}
 		if r.w.Kind == "transactions" {
 			options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 		}
@@ -89,9 +91,24 @@ func (r *run) addReader(name string, atEnd bool) error {
 	return nil
 }
 
-// ends are the present ends of all partitions.
+// offsetsAt are offsets that may be written and read by several goroutines.
+func offsetsAt(starts []int64) []atomic.Int64 {
+	offsets := make([]atomic.Int64, len(starts))
+	for p, start := range starts {
+		offsets[p].Store(start)
+	}
+	return offsets
+}
+
+// ends are the present ends of all partitions; of transactions, those of what is decided.
 func (r *run) ends() ([]int64, error) {
-	listed, err := kadm.NewClient(r.admin).ListEndOffsets(r.hard, r.topics...)
+	ctx, cancel := context.WithTimeout(r.hard, dialWithin)
+	defer cancel()
+	list := kadm.NewClient(r.admin).ListEndOffsets
+	if r.w.Kind == "transactions" {
+		list = kadm.NewClient(r.admin).ListCommittedOffsets
+	}
+	listed, err := list(ctx, r.topics...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the ends of the partitions: %w", err)
 	}
@@ -140,6 +157,9 @@ func (d *reader) take(fetches kgo.Fetches) {
 			defer d.guards[n].Unlock()
 		}
 		d.partition(d.logs[n], p.Records, now)
+		if next := p.Records[len(p.Records)-1].Offset + 1; next > d.next[n].Load() { // a group may get them again
+			d.next[n].Store(next)
+		}
 	})
 }
 
@@ -147,8 +167,12 @@ func (d *reader) take(fetches kgo.Fetches) {
 func (d *reader) partition(log *verify.Log, records []*kgo.Record, now time.Time) {
 	m := d.run.meter
 	end := m.recorders[result.LatencyEndToEnd]
-	bytes, arrived := int64(0), int64(0)
+	bytes, consumed, arrived := int64(0), int64(0), int64(0)
 	for _, r := range records {
+		if r.Attrs.IsControl() {
+			continue
+		}
+		consumed++
 		bytes += int64(len(r.Key) + len(r.Value))
 		stamp, ok := verify.Stamp{}, len(r.Value) >= verify.StampBytes
 		if d.run.w.Verify {
@@ -166,7 +190,7 @@ func (d *reader) partition(log *verify.Log, records []*kgo.Record, now time.Time
 		}
 	}
 	if d.counted {
-		m.consumed.Add(int64(len(records)))
+		m.consumed.Add(consumed)
 		m.consumedBytes.Add(bytes)
 		m.lastConsumed.Store(now.UnixNano())
 	}

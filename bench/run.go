@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type RunOptions struct {
 	Observe func(Progress)
 	// GiveUp ends a run at once that was interrupted before and still waits or verifies: what is known is the result.
 	GiveUp <-chan struct{}
+
+	patience time.Duration // giveUpAfter, for tests; 0: that
 }
 
 // Run runs a workload and gives what it found out. A workload that ran is a result, also with lost records or
@@ -42,6 +45,10 @@ func Run(ctx context.Context, t Target, w spec.Workload, o RunOptions) (*result.
 	})
 	defer giveUp.Wait()
 	defer cancel(nil)
+	var stopSending context.CancelFunc
+	r.sending, stopSending = context.WithCancel(hard)
+	defer stopSending()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.Drain, stopSending) })()
 	r.result = &result.Result{Format: result.Format, Name: w.Name, Workload: w.Kind}
 	for _, key := range w.Settings() {
 		_, given := w.Value(key.Name)
@@ -50,6 +57,7 @@ func Run(ctx context.Context, t Target, w spec.Workload, o RunOptions) (*result.
 	r.result.Environment = environment(t, o.Tool)
 	r.progress.observe = o.Observe
 	r.meter = newMeter(t.PID, r.progress.second)
+	giveUp.Go("bench: watchdog", func() { r.watch(cmp.Or(o.patience, giveUpAfter), stopSending) })
 	return r.result, r.all()
 }
 
@@ -61,6 +69,8 @@ type run struct {
 	w spec.Workload
 	// soft ends when the user interrupts the load; hard when the user does not want to wait any longer either.
 	soft, hard context.Context
+	// sending ends with hard, some time after soft (the key drain), and when the broker acknowledges nothing any more.
+	sending    context.Context
 	id         uint32
 	partitions int // of all topics
 	topics     []string

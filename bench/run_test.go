@@ -249,6 +249,40 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
+// TestKilled kills the broker in the middle of a run: the run ends, by itself or when it is interrupted, and calls
+// nothing lost of which it cannot know.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	for _, interrupted := range []bool{false, true} {
+		target := testBroker(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		killed := false
+		o := RunOptions{patience: time.Hour, Observe: func(p Progress) {
+			if p.Second == nil || p.Phase != result.PhaseLoad || killed {
+				return
+			}
+			killed = true
+			if err := syscall.Kill(target.PID, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			if interrupted {
+				cancel()
+			}
+		}}
+		if !interrupted {
+			o.patience = 3 * time.Second
+		}
+		r, err := Run(ctx, target, workload(t, "produce", "duration=1h drain=1s keep-topic=true"), o)
+		cancel()
+		v := r.Verification
+		if err != nil || !killed || r.Failed() == nil || v.Outcome != result.VerifiedIncomplete || v.Lost > 0 ||
+			v.Unknown == 0 || r.Totals.Produced.Records == 0 {
+			t.Errorf("interrupted %v: %v, %v, %+v, %+v", interrupted, err, r.Failed(), r.Totals, v)
+		}
+		t.Log(r.Failed(), v.Text)
+	}
+}
+
 // TestInterrupt ends a run early: the result so far is there, and is whole.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()

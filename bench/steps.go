@@ -38,7 +38,7 @@ func (r *run) newStep(from, to float64, length time.Duration) *step {
 
 // over reports whether writers are to stop before they are done.
 func (s *step) over() bool {
-	return s.run.soft.Err() != nil || s.hopeless.Load() || s.run.meter.tooMany()
+	return s.run.soft.Err() != nil || s.run.sending.Err() != nil || s.hopeless.Load() || s.run.meter.tooMany()
 }
 
 // write lets the writers run the step, and returns when all is acknowledged or has failed.
@@ -199,11 +199,11 @@ func (r *run) runStep(s *step, phase string, number int) (result.Step, map[strin
 	})
 	before := m.produced.Load()
 	s.write(r.writers)
-	last := &m.lastProduced
-	if s.schedule != nil { // how long the rest was on its way is in the latencies
-		last = &m.lastSent
+	last := m.lastProduced.Load()
+	if s.schedule != nil {
+		last = m.lastOf(began.UnixNano())
 	}
-	seconds := time.Duration(last.Load() - began.UnixNano()).Seconds()
+	seconds := time.Duration(last - began.UnixNano()).Seconds()
 	if phase == result.PhaseLoad && number == 0 {
 		r.progress.enter(result.PhaseDrain, 0)
 	}

@@ -207,7 +207,7 @@ func (r *run) describe() {
 	for _, b := range metadata.Brokers {
 		ids = append(ids, b.NodeID)
 	}
-	durability := "page-cache"
+	durability := "" // as long as nobody tells
 	if len(ids) > 0 {
 		if configs, err := admin.DescribeBrokerConfigs(ctx, ids[0]); err == nil && len(configs) == 1 {
 			for _, c := range configs[0].Configs {
@@ -218,7 +218,10 @@ func (r *run) describe() {
 		}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, r.topics[0])
-	if err == nil && len(configs) == 1 {
+	if err == nil && len(configs) == 1 && configs[0].Err == nil {
+		if durability == "" {
+			durability = "page-cache"
+		}
 		own := map[string]string{}
 		for _, c := range configs[0].Configs {
 			if c.Source.String() == "DYNAMIC_TOPIC_CONFIG" {

@@ -88,7 +88,7 @@ func (w *writer) endTransaction(abort bool) error {
 	failed := w.txn.failed
 	w.mu.Unlock()
 	began := time.Now()
-	err := w.client.EndTransaction(w.run.hard, kgo.TransactionEndTry(!abort && !failed))
+	err := w.client.EndTransaction(w.run.sending, kgo.TransactionEndTry(!abort && !failed))
 	switch {
 	case abort && err == nil:
 		m.aborted.Add(1)

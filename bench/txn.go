@@ -248,7 +248,8 @@ func newLatencies() *latencies {
 func (l *latencies) note(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.histogram.RecordValue(max(1, d.Microseconds())) // the range is a minute
+	// What took longer than the range counts as the longest.
+	_ = l.histogram.RecordValue(min(max(1, d.Microseconds()), l.histogram.HighestTrackableValue()))
 }
 
 func (l *latencies) at(quantile float64) time.Duration {

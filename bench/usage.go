@@ -21,7 +21,7 @@ const tick = 10 * time.Millisecond
 
 // UsageOf reads /proc/PID/stat, status, fd and maps; see proc(5).
 func UsageOf(pid int) (Usage, error) {
-	u, err := spentBy(pid)
+	u, err := SpentBy(pid)
 	if err != nil {
 		return u, err
 	}
@@ -35,8 +35,8 @@ func UsageOf(pid int) (Usage, error) {
 	return u, err
 }
 
-// spentBy is the processor time and the memory of a process: what is quick to read, also of one with many mappings.
-func spentBy(pid int) (Usage, error) {
+// SpentBy is the processor time and the memory of a process: what is quick to read, also of one with many mappings.
+func SpentBy(pid int) (Usage, error) {
 	var u Usage
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -41,6 +42,30 @@ const (
 
 // giveUpAfter is how long a client tries to write a record: longer than any pause that a run is to survive.
 const giveUpAfter = time.Minute
+
+// watch ends the sending when records are on their way and nothing is acknowledged for so long. Clients do not: once
+// they have sent a batch of an idempotent producer, they try again for ever.
+func (r *run) watch(patience time.Duration, stopSending func()) {
+	ticker := time.NewTicker(patience / 60)
+	defer ticker.Stop()
+	last, since := int64(-1), time.Now()
+	for {
+		select {
+		case <-r.sending.Done():
+			return
+		case <-ticker.C:
+		}
+		if produced := r.meter.produced.Load(); produced != last || r.meter.out.Load() == 0 {
+			last, since = produced, time.Now()
+		}
+		if time.Since(since) > patience {
+			r.meter.failed(fmt.Errorf("nothing was acknowledged for %v, with %d records on their way", patience,
+				r.meter.out.Load()))
+			stopSending()
+			return
+		}
+	}
+}
 
 func (r *run) newWriter(number uint32) (*writer, error) {
 	options := append(producerOptions(r.w), kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -133,7 +158,8 @@ func (w *writer) send(due time.Time, flags uint32) {
 	}
 	*record = kgo.Record{Topic: r.topics[partition/r.w.Partitions], Partition: int32(partition % r.w.Partitions),
 		Key: key, Value: value}
-	w.client.Produce(r.hard, record, w.acknowledged)
+	r.meter.out.Add(1)
+	w.client.Produce(r.sending, record, w.acknowledged)
 }
 
 // fill writes the bytes behind the stamp: a stretch of the padding, so that it costs no more than a copy.
@@ -150,6 +176,7 @@ func (w *writer) fill(value []byte) {
 // acknowledged is called by the client, record by record, in the order of each partition.
 func (w *writer) acknowledged(record *kgo.Record, err error) {
 	m := w.run.meter
+	defer m.out.Add(-1)
 	stamp := verify.Peek(record.Value)
 	if err != nil {
 		w.failed(record, stamp, err)
@@ -179,18 +206,13 @@ func (w *writer) failed(record *kgo.Record, stamp verify.Stamp, err error) {
 	}
 }
 
-// flush waits until everything is acknowledged or has failed. After an interruption that wait has an end.
+// flush waits until everything is acknowledged or has failed: until the sending ends at most.
 func (w *writer) flush() {
-	ctx, cancel := context.WithCancel(w.run.hard)
-	defer cancel()
-	stop := context.AfterFunc(w.run.soft, func() {
-		time.AfterFunc(w.run.w.Drain, cancel)
-	})
-	defer stop()
-	if w.client.Flush(ctx) != nil {
-		aborting, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialWithin)
+	if w.client.Flush(w.run.sending) != nil {
+		w.client.UnsafeAbortBufferedRecords() // each is told to have failed, also what waits for an answer
+		telling, cancel := context.WithTimeout(context.WithoutCancel(w.run.sending), dialWithin)
 		defer cancel()
-		_ = w.client.AbortBufferedRecords(aborting) // each of them is told to have failed
+		_ = w.client.Flush(telling) // waits for that
 	}
 }
 

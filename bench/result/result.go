@@ -234,7 +234,7 @@ type Fault struct {
 	Kind      string `json:"kind"` // lost, duplicated, reordered, corrupted, unexpected
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
-	// Offset is where it was seen; of a lost record that of the record before it, or -1.
+	// Offset is where it was seen; of a lost record that of what came instead, or the last that was read, or -1.
 	Offset   int64  `json:"offset"`
 	Producer uint32 `json:"producer"`
 	Sequence uint64 `json:"sequence"` // of that producer in that partition, from 0

@@ -155,6 +155,8 @@ func (w *Workload) check() error {
 		return fmt.Errorf("find: the workload %s has nobody who reads; use ack %s", w.Kind, w.Find.Text())
 	case w.Records > 0 && (len(w.Steps) > 0 || w.Find != nil) && !w.Fills():
 		return errors.New("records: steps and searches go by step-length")
+	case w.Length == 0 && w.Kind == "catch-up":
+		return errors.New("duration: must be more than 0: readers begin halfway")
 	case w.Length == 0 && w.Records == 0:
 		return errors.New("duration, records: one of them must be more than 0")
 	case w.Sizes.Max() < StampBytes:

@@ -28,5 +28,6 @@ func (l *Ledger) Unknown(partition int, sequence uint64) {
 // Written is what went into one partition.
 func (l *Ledger) Written(partition int) Written {
 	slices.Sort(l.unknown[partition])
+	l.unknown[partition] = slices.Compact(l.unknown[partition]) // of a transaction: told of a record, and of all
 	return Written{l.producer, l.next[partition], l.unknown[partition]}
 }

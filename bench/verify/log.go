@@ -32,7 +32,7 @@ type Fault struct {
 	Kind      string
 	Topic     string
 	Partition int32
-	Offset    int64 // of the record; of a lost one that of the record before it, or -1
+	Offset    int64 // of the record; of a lost one that of what came instead, or the last that was read, or -1
 	Producer  uint32
 	Sequence  uint64
 	Text      string
@@ -83,7 +83,7 @@ type stream struct {
 // span is the sequences from first to the one before end, which did not come between two records.
 type span struct {
 	first, end uint64
-	after      int64 // offset of the record of this producer before them; -1: none
+	after      int64 // offset of the record of this producer that came instead of them; -1: none came
 }
 
 // missingMax bounds the gaps of a stream that are remembered: what fills an older one is taken for a duplicate, which

@@ -33,8 +33,7 @@ type Stamp struct {
 
 // The flags of a stamp.
 const (
-	Counted uint32 = 1 << iota // not of the warm-up: its latency counts
-	Aborted                    // of a transaction that is to be aborted: nobody who reads committed records may see it
+	Aborted uint32 = 1 << iota // of a transaction that is to be aborted: nobody who reads committed records may see it
 	Backlog                    // written before the load, to be read beside it
 )
 
