@@ -158,7 +158,7 @@ func (f *benchFlags) run(cmd *cobra.Command, kind string, given map[string]strin
 		return usageError{err}
 	}
 	if f.pid != 0 {
-		if _, err := bench.UsageOf(f.pid); err != nil {
+		if _, err := bench.SpentBy(f.pid); err != nil {
 			return usageError{fmt.Errorf("--pid %d: its processor time cannot be read: %w", f.pid, err)}
 		}
 	}

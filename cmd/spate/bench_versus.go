@@ -117,7 +117,7 @@ func parseSide(flag, text string) (versus.Side, error) {
 		if err != nil || n <= 0 {
 			return side, fmt.Errorf("--%s %q: %q is not the id of a process", flag, text, pid)
 		}
-		if _, err := bench.UsageOf(n); err != nil {
+		if _, err := bench.SpentBy(n); err != nil {
 			return side, fmt.Errorf("--%s %q: the processor time of process %d cannot be read: "+
 				"%w", flag, text, n, err)
 		}
