@@ -124,9 +124,8 @@ func (v *liveView) lines(p bench.Progress) []string {
 	}
 	for _, name := range benchresult.LatencyNames {
 		if l, found := s.Latencies[name]; found && l.Count > 0 {
-			lines = append(lines, fmt.Sprintf("  %-10s  p50 %-6s p99 %-6s p99.9 %-6s max %-6s "+
-				"ms", latencyTitles[name],
-				millis(l.P50), millis(l.P99), millis(l.P999), millis(l.Max)))
+			lines = append(lines, fmt.Sprintf("  %-10s  p50 %-6s p99 %-6s p99.9 %-6s max %-6s ms",
+				latencyTitles[name], millis(l.P50), millis(l.P99), millis(l.P999), millis(l.Max)))
 		}
 	}
 	state := fmt.Sprintf("  errors %d", v.errors)
@@ -150,8 +149,7 @@ func (v *liveView) bar(p bench.Progress) string {
 	if p.Fraction >= 0 {
 		size := min(barMax, max(barMin, v.columns()-besideBar))
 		done := int(p.Fraction*float64(size) + 0.5)
-		line += strings.Repeat("█", done) + strings.Repeat("░", size-done) + fmt.Sprintf(" %3.0f "+
-			"%%", p.Fraction*100)
+		line += strings.Repeat("█", done) + strings.Repeat("░", size-done) + fmt.Sprintf(" %3.0f %%", p.Fraction*100)
 	}
 	if p.Left > 0 {
 		line += fmt.Sprintf("  %s left", shortDuration(p.Left.Seconds()))

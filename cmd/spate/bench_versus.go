@@ -38,8 +38,8 @@ func newBenchVersus() *cobra.Command {
 		Long: `Runs each workload on broker A, then on B, in the next round on B, then on A, so that a machine that becomes slower
 or faster favours neither. It prints the median of each figure, the smallest and the largest, and the ratio of A to B.
 A side is called ahead where all that it reached is ahead of all that the other did, and the medians differ by 2 % or
-more; else they are alike. That takes 4 rounds: with fewer, chance alone does it too often. With the process ids of brokers on this machine their processor time and memory are
-figures, too.
+more; else they are alike. That takes 4 rounds: with fewer, chance alone does it too often. With the process ids of
+brokers on this machine their processor time and memory are figures, too.
 
 A WORKLOAD is a kind of workload or a YAML file, with keys behind it where there are any, as one argument:
 "e2e rate=1000 duration=20s". "spate bench --help" lists the kinds; each kind's --help lists its keys.
@@ -118,8 +118,7 @@ func parseSide(flag, text string) (versus.Side, error) {
 			return side, fmt.Errorf("--%s %q: %q is not the id of a process", flag, text, pid)
 		}
 		if _, err := bench.SpentBy(n); err != nil {
-			return side, fmt.Errorf("--%s %q: the processor time of process %d cannot be read: "+
-				"%w", flag, text, n, err)
+			return side, fmt.Errorf("--%s %q: the processor time of process %d cannot be read: %w", flag, text, n, err)
 		}
 		side.PID = n
 	}
@@ -239,8 +238,7 @@ func outcomeText(r *benchresult.Result, err error) string {
 	for _, name := range []string{benchresult.LatencyEndToEnd, benchresult.LatencyAck} {
 		if h := r.Latencies[name]; h != nil && h.Count() > 0 {
 			p := h.Percentiles()
-			parts = append(parts, fmt.Sprintf("%s p50 %s p99 %s "+
-				"ms", latencyTitles[name], millis(p.P50), millis(p.P99)))
+			parts = append(parts, fmt.Sprintf("%s p50 %s p99 %s ms", latencyTitles[name], millis(p.P50), millis(p.P99)))
 			break
 		}
 	}

@@ -54,9 +54,9 @@ Exit status 0: looked, and what was to change is changed. 1: not.`,
 				return printJSON(cmd.OutOrStdout(), tuned{Kernel: snapshot.Kernel(), CPUs: snapshot.CPUs(),
 					MemoryBytes: snapshot.MemoryBytes(), Settings: found})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "Linux %s, %s, %s of memory\n", cmp.Or(snapshot.Kernel(), "of unknown "+
-				"version"),
-				plural(int64(snapshot.CPUs()), "CPU"), byteText(snapshot.MemoryBytes()))
+			fmt.Fprintf(cmd.OutOrStdout(), "Linux %s, %s, %s of memory\n",
+				cmp.Or(snapshot.Kernel(), "of unknown version"), plural(int64(snapshot.CPUs()), "CPU"),
+				byteText(snapshot.MemoryBytes()))
 			return printTune(cmd.OutOrStdout(), found, dirs, widthOf(cmd.OutOrStdout()))
 		},
 	}

@@ -77,8 +77,8 @@ func put(root string, w Write) error {
 	if err != nil {
 		return err
 	}
-	if got := strings.Join(strings.Fields(chosen(text)), " "+
-		""); strings.TrimLeft(got, "0,") != strings.TrimLeft(w.Value, "0,") {
+	got := strings.Join(strings.Fields(chosen(text)), " ")
+	if strings.TrimLeft(got, "0,") != strings.TrimLeft(w.Value, "0,") { // a mask comes back with zeros before it
 		return fmt.Errorf("the kernel made %q of it", got)
 	}
 	return nil

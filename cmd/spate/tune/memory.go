@@ -25,8 +25,7 @@ func memory(s Snapshot) []Finding {
 	for _, c := range []sysctl{
 		{key: "vm.max_map_count", want: atLeast(Change, mappingsFit),
 			why: "Each segment in use is mapped, with its indexes; the broker gives them a quarter of this, and " +
-				"answers " +
-				"KAFKA_STORAGE_ERROR where more are in use at one moment."},
+				"answers KAFKA_STORAGE_ERROR where more are in use at one moment."},
 		{key: "vm.swappiness",
 			want: func(_ Snapshot, n int64) (Verdict, int64) {
 				if !swaps || n <= 10 {
@@ -41,8 +40,7 @@ func memory(s Snapshot) []Finding {
 				return " (there is no swap)"
 			},
 			why: "Page cache can be read again from the disk. A broker whose own memory is swapped out for it " +
-				"stands " +
-				"still while it comes back."},
+				"stands still while it comes back."},
 	} {
 		found = append(found, c.judge(s)...)
 	}
@@ -57,8 +55,7 @@ func memory(s Snapshot) []Finding {
 				return Change, 0
 			},
 			why: "With 2 the kernel counts address space as memory: Go's runtime and mapped segments reserve far " +
-				"more " +
-				"than they use, and are refused it."},
+				"more than they use, and are refused it."},
 		{key: "vm.zone_reclaim_mode", want: exactly(Change, 0), rare: true,
 			why: "Otherwise page cache is thrown away on one memory node while another has room, and reads go to " +
 				"the disk."},
@@ -101,8 +98,7 @@ func dirty(s Snapshot) []Finding {
 			"acknowledgement waits for stands behind what is left: much of it makes rare, long waits."}
 	late := Finding{Key: "vm.dirty_bytes", Verdict: Right, Found: limit.text(),
 		Why: "At this much, whoever writes is made to wait, and is slowed down from half way between the two " +
-			"bounds " +
-			"on: it has to lie far above the first."}
+			"bounds on: it has to lie far above the first."}
 	if !known || !limitKnown {
 		early.Verdict, early.Found = Unknown, "cannot be read"
 		late.Verdict, late.Found = Unknown, "cannot be read"
@@ -135,9 +131,8 @@ func hugePages(s Snapshot) []Finding {
 		return nil // a kernel without
 	}
 	f := Finding{Key: "thp.enabled", Verdict: Right, Found: chosen(enabled),
-		Why: "With always the kernel makes huge pages of memory that Go has given back in part: the process " +
-			"grows, and " +
-			"stands still while pages are gathered. With madvise it does so where a program asks."}
+		Why: "With always the kernel makes huge pages of memory that Go has given back in part: the process grows, " +
+			"and stands still while pages are gathered. With madvise it does so where a program asks."}
 	if f.Found == "always" {
 		f.Verdict = Change
 		f.change(s, "madvise", folder+"enabled")

@@ -16,18 +16,15 @@ func network(s Snapshot) []Finding {
 	for _, c := range []sysctl{
 		{key: "net.core.somaxconn", want: atLeast(Change, 1024),
 			why: "So many new connections can wait to be accepted, and never more than socket.listen.backlog.size " +
-				"(50): " +
-				"raise both where thousands of clients come back at once."},
+				"(50): raise both where thousands of clients come back at once."},
 		{key: "net.ipv4.tcp_max_syn_backlog", want: atLeast(Consider, 1024),
 			why: "So many connections can be half open while clients come back at once."},
 		{key: "net.core.wmem_max", want: atLeast(Consider, bufferFit),
 			why: "The most that socket.send.buffer.bytes can ask for. Only where that is set to more than 212992, " +
-				"for " +
-				"clients far away."},
+				"for clients far away."},
 		{key: "net.core.rmem_max", want: atLeast(Consider, bufferFit),
 			why: "The most that socket.receive.buffer.bytes can ask for. Only where that is set to more than " +
-				"212992, for " +
-				"clients far away."},
+				"212992, for clients far away."},
 	} {
 		found = append(found, c.judge(s)...)
 	}
@@ -48,8 +45,7 @@ func tcpBuffers(s Snapshot, key string) Finding {
 	sizes := strings.Fields(s.Files[file])
 	f := Finding{Key: key, Verdict: Unknown, Found: "cannot be read",
 		Why: "The third number is how far a connection's buffer grows by itself: of clients here, and of the " +
-			"broker's " +
-			"where socket.*.buffer.bytes is -1."}
+			"broker's where socket.*.buffer.bytes is -1."}
 	if len(sizes) != 3 {
 		return f
 	}
@@ -95,9 +91,9 @@ func card(s Snapshot, name string) []Finding {
 	queues := s.matching(folder + "queues/rx-*/rps_cpus")
 	cpus := s.CPUs()
 	spread := slices.ContainsFunc(queues, func(file string) bool { return strings.Trim(s.Files[file], "0,") != "" })
-	f := Finding{Key: "net." + name + ".queues", Verdict: Right, Found: fmt.Sprintf("%d for %d "+
-		"CPUs", len(queues), cpus),
-		Why: "With one queue a single processor takes all packets that come in: it is full before the others are."}
+	f := Finding{Key: "net." + name + ".queues", Verdict: Right,
+		Found: fmt.Sprintf("%d for %d CPUs", len(queues), cpus),
+		Why:   "With one queue a single processor takes all packets that come in: it is full before the others are."}
 	switch {
 	case spread:
 		f.Found += ", packets are spread (RPS)"
@@ -105,17 +101,17 @@ func card(s Snapshot, name string) []Finding {
 		f.Verdict = Consider
 		f.change(s, maskOf(cpus), queues...)
 		f.Wanted = "packets spread over all CPUs (RPS)"
-		f.ByHand = fmt.Sprintf("better, where the card can (ethtool -l %s): ethtool -L %s combined "+
-			"%d", name, name, cpus)
+		f.ByHand = fmt.Sprintf("better, where the card can (ethtool -l %[1]s): ethtool -L %[1]s combined %[2]d", name,
+			cpus)
 	}
 	var lost int64
 	for _, counter := range []string{"rx_missed_errors", "rx_fifo_errors"} {
 		n, _ := s.number(folder + "statistics/" + counter)
 		lost += n
 	}
-	r := Finding{Key: "net." + name + ".ring", Verdict: Right, Found: fmt.Sprintf("%d packets lost since the "+
-		"start", lost),
-		Why: "Packets that find the card's ring full are lost and have to be sent again."}
+	r := Finding{Key: "net." + name + ".ring", Verdict: Right,
+		Found: fmt.Sprintf("%d packets lost since the start", lost),
+		Why:   "Packets that find the card's ring full are lost and have to be sent again."}
 	if lost > 0 {
 		r.Verdict, r.Wanted = Consider, "a longer ring"
 		r.ByHand = fmt.Sprintf("ethtool -g %s shows the longest, ethtool -G %s rx N sets it", name, name)

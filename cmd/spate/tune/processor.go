@@ -18,12 +18,10 @@ func processor(s Snapshot) []Finding {
 				return Consider, 0
 			},
 			why: "With several memory nodes the kernel takes pages away to see who uses them: each costs a fault, " +
-				"and " +
-				"page cache gains little from being moved."},
+				"and page cache gains little from being moved."},
 		{key: "kernel.sched_autogroup_enabled", rare: true, want: exactly(Consider, 0),
-			why: "A broker that was started in a terminal shares the processors by sessions, not by processes: " +
-				"one busy " +
-				"shell beside it counts as much as the broker. As a service it makes no difference."},
+			why: "A broker that was started in a terminal shares the processors by sessions, not by processes: one " +
+				"busy shell beside it counts as much as the broker. As a service it makes no difference."},
 	} {
 		found = append(found, c.judge(s)...)
 	}
@@ -72,8 +70,7 @@ func clock(s Snapshot) []Finding {
 	const file = folder + "current_clocksource"
 	f := Finding{Key: "clock.source", Verdict: Right, Found: s.Files[file],
 		Why: "The broker reads the clock several times a request. From most sources that takes 30 ns; hpet, " +
-			"acpi_pm and " +
-			"xen take a system call or a slow device each time."}
+			"acpi_pm and xen take a system call or a slow device each time."}
 	switch available := s.Files[folder+"available_clocksource"]; {
 	case f.Found == "":
 		f.Verdict, f.Found = Unknown, "cannot be read"

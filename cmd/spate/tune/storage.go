@@ -46,8 +46,8 @@ var fileSystems = map[string]struct {
 	"cifs": {Change, "Over a network a flush is slow and a file can go stale under the broker."},
 	"btrfs": {Consider, "It writes changed blocks elsewhere: blocks reserved ahead are used once, flushes cost " +
 		"more, logs fragment."},
-	"zfs": {Consider, "It writes changed blocks elsewhere: blocks reserved ahead are of no use, and the cache " +
-		"is kept twice."},
+	"zfs": {Consider, "It writes changed blocks elsewhere: blocks reserved ahead are of no use, and the cache is " +
+		"kept twice."},
 	"vfat":  {Change, "It has no reserved blocks, no permissions, and files end at 4 GiB."},
 	"exfat": {Change, "It has no reserved blocks and no journal."},
 }
@@ -62,8 +62,7 @@ func fileSystem(d Dir) Finding {
 		f.Verdict, f.Why = bad.verdict, bad.why
 	case strings.HasPrefix(d.Type, "fuse"):
 		f.Verdict, f.Why = Change, "A file system in a program: each read and write goes through another process, "+
-			"and a "+
-			"flush means what that program makes of it."
+			"and a flush means what that program makes of it."
 	case d.Type == "xfs" || d.Type == "ext4":
 	default:
 		f.Verdict, f.Why = Consider, "Spate is tested on ext4 and xfs."
@@ -88,8 +87,7 @@ var mountOptions = []struct {
 	{"data=journal", Change, "data=ordered", "Every record is written twice."},
 	{"strictatime", Change, "noatime", "Every read of a file writes its time of access."},
 	{"discard", Consider, "nodiscard, and fstrim.timer", "Segments that retention deletes are told to the disk at " +
-		"once, " +
-		"which can stand in the way of flushes; once a week does it too."},
+		"once, which can stand in the way of flushes; once a week does it too."},
 }
 
 // options judges how the file system is mounted.
@@ -104,8 +102,8 @@ func options(d Dir) Finding {
 		how, _, _ := strings.Cut(o.wanted, ",")
 		f.ByHand = fmt.Sprintf("mount -o remount,%s %s, and the same in /etc/fstab", how, d.Mount)
 		if strings.HasPrefix(how, "data=") { // the kernel refuses it while the file system is mounted
-			f.ByHand = fmt.Sprintf("stop the broker, change it in /etc/fstab, then umount %s and mount it "+
-				"again", d.Mount)
+			f.ByHand = fmt.Sprintf("stop the broker, change it in /etc/fstab, then umount %s and mount it again",
+				d.Mount)
 		}
 		break
 	}
@@ -126,8 +124,7 @@ func disk(s Snapshot, name string) []Finding {
 	rotates := s.Files[folder+"rotational"] == "1"
 	f := Finding{Key: key + ".scheduler", Verdict: Right, Found: chosen(scheduler),
 		Why: "none and mq-deadline hand writes and flushes on. bfq and kyber hold some back to share the disk " +
-			"among " +
-			"processes, and a broker has it for itself."}
+			"among processes, and a broker has it for itself."}
 	want := "none"
 	if rotates {
 		want = "mq-deadline"

@@ -43,15 +43,13 @@ func TestJudge(t *testing.T) {
 				strings.Replace(governor, "_governor", "_available_governors", 1): "schedutil"},
 			key: "cpu.governor",
 			want: "change: schedutil -> performance | choose the performance profile in the firmware: the kernel " +
-				"offers " +
-				"schedutil"},
+				"offers schedutil"},
 		{name: "a kernel that gave the good clocks up",
 			files: map[string]string{clocks + "current_clocksource": "hpet",
 				clocks + "available_clocksource": "hpet acpi_pm"},
 			key: "clock.source",
 			want: "change: hpet -> tsc | the kernel offers only hpet acpi_pm: see in its log (dmesg) why tsc was " +
-				"given " +
-				"up, which the firmware or the host of a virtual machine often mends"},
+				"given up, which the firmware or the host of a virtual machine often mends"},
 		{name: "one memory node", files: map[string]string{"proc/sys/kernel/numa_balancing": "1",
 			"sys/devices/system/node/node0/cpulist": "0-3"}, key: "kernel.numa_balancing", want: "right: 1"},
 		{name: "a file system in a program", dir: Dir{Name: "/d", Mount: "/d", Type: "fuse.gcsfuse"},
