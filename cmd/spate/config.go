@@ -513,19 +513,16 @@ func (c configEntry) overrides() string {
 	return strings.Join(texts, ", ")
 }
 
-// docColumns is how wide documentation is set where the width of the screen is not known.
-const docColumns = 100
-
 // printDocs writes each config with what it does.
 func (f *configDescribeFlags) printDocs(out io.Writer, d describedResource) error {
-	columns := cmp.Or(widthOf(out), docColumns)
+	columns := cmp.Or(widthOf(out), proseColumns)
 	var text strings.Builder
 	for _, c := range d.Configs {
 		fmt.Fprintf(&text, "  %s=%s  (%s, %s)\n", c.Name, escaped(c.shown()), c.Type, c.Source)
 		if overrides := c.overrides(); overrides != "" && f.all {
 			fmt.Fprintf(&text, "      overrides %s\n", escaped(overrides))
 		}
-		for _, line := range wrapped(c.Documentation, columns-6) {
+		for _, line := range wrapped(markup.Replace(c.Documentation), columns-6) {
 			fmt.Fprintf(&text, "      %s\n", line)
 		}
 	}
@@ -536,22 +533,3 @@ func (f *configDescribeFlags) printDocs(out io.Writer, d describedResource) erro
 // markup is what documentation may have of HTML, as Kafka's has, with what stands for it.
 var markup = strings.NewReplacer("<code>", "", "</code>", "", "<p>", " ", "</p>", " ", "<br>", " ", "<ul>", " ",
 	"</ul>", " ", "<li>", " - ", "</li>", "", "<i>", "", "</i>", "", "<b>", "", "</b>", "", "&lt;", "<", "&gt;", ">")
-
-// wrapped sets a text in lines of so many characters.
-func wrapped(text string, columns int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(escaped(markup.Replace(text))) {
-		if line != "" && len(line)+1+len(word) > columns {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
-}

@@ -101,6 +101,28 @@ func cut(text string, width int) string {
 	return string(slices.Concat(runes[:head], []rune{'…'}, runes[len(runes)-(width-1-head):]))
 }
 
+// proseColumns is how wide sentences are set where the width of the screen is not known.
+const proseColumns = 100
+
+// wrapped sets a text in lines of so many characters.
+func wrapped(text string, columns int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(escaped(text)) {
+		if line != "" && len(line)+1+len(word) > columns {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // widthOf is the width of a terminal in characters, or 0 where the stream is none.
 func widthOf(stream any) int {
 	f, ok := stream.(*os.File)

@@ -75,14 +75,9 @@ type tuned struct {
 	Settings    []tune.Finding `json:"settings"`
 }
 
-// proseWidth is how wide sentences are printed where the width is not known, or greater.
-const proseWidth = 100
-
 // printTune prints findings: those to change with what to do, and those that are right in a table.
 func printTune(out io.Writer, found []tune.Finding, dirs []string, width int) error {
-	if width == 0 || width > proseWidth {
-		width = proseWidth
-	}
+	width = min(cmp.Or(width, proseColumns), proseColumns) // longer lines are hard to read
 	counts := map[tune.Verdict]int{}
 	right := table{indent: "  ", header: []string{"RIGHT", "FOUND"}, shrinks: []int{1}}
 	for _, f := range found {
@@ -113,7 +108,7 @@ func printFinding(out io.Writer, f tune.Finding, dirs []string, width int) {
 		fmt.Fprintf(out, " -> %s", f.Wanted)
 	}
 	fmt.Fprintln(out)
-	for _, line := range wrap(f.Why, width-4) {
+	for _, line := range wrapped(f.Why, width-4) {
 		fmt.Fprintf(out, "    %s\n", line)
 	}
 	if len(f.Writes) > 0 {
@@ -127,7 +122,7 @@ func printFinding(out io.Writer, f tune.Finding, dirs []string, width int) {
 		printLasting(out, f)
 	}
 	if f.ByHand != "" {
-		for i, line := range wrap(f.ByHand, width-14) {
+		for i, line := range wrapped(f.ByHand, width-14) {
 			fmt.Fprintf(out, "    %-9s %s\n", []string{"by hand:", ""}[min(i, 1)], line)
 		}
 	}
@@ -150,20 +145,6 @@ func printLasting(out io.Writer, f tune.Finding) {
 	for line := range strings.SplitSeq(f.Lasting.Text, "\n") {
 		fmt.Fprintf(out, "                %s\n", line)
 	}
-}
-
-// wrap breaks a text at blanks into lines of at most so many characters, where words allow it.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
-	}
-	return append(lines, line)
 }
 
 // appliedSetting is what became of one setting, for programs.
