@@ -19,12 +19,12 @@ import (
 func newBenchReport() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use:   "report RESULT.json... [-o FILE.html]",
+		Use:   "report RESULT.json... [--html FILE.html]",
 		Short: "Make an HTML page of results, with plots; it is one file and needs no network",
 		Long: `Makes an HTML page of a result that a run wrote with --result: throughput and latency over time, the latency by
 percentile, processor time and memory, settings and environment, and what the verification found. Several results lie
-over each other. The page is one file and loads nothing. Without -o it lies beside the first result.`,
-		Example: "  spate bench e2e --rate 10000 --result e2e.json\n  spate bench report e2e.json -o e2e.html",
+over each other. The page is one file and loads nothing. Without --html it lies beside the first result.`,
+		Example: "  spate bench e2e --rate 10000 --result e2e.json\n  spate bench report e2e.json --html e2e.html",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			runs, err := readResults(args)
@@ -44,7 +44,7 @@ over each other. The page is one file and loads nothing. Without -o it lies besi
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&path, "output", "o", "", "the file to write")
+	cmd.Flags().StringVar(&path, "html", "", "the file to write")
 	return cmd
 }
 

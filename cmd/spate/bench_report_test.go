@@ -39,7 +39,7 @@ func TestBenchReport(t *testing.T) {
 		t.Errorf("it says %q", got)
 	}
 	other := filepath.Join(filepath.Dir(page), "both.html")
-	must(t, "", "bench", "report", paths[0], paths[1], "-o", other)
+	must(t, "", "bench", "report", paths[0], paths[1], "--html", other)
 	for path, want := range map[string]string{page: "<h1>one</h1>", other: "<h1>Comparison of 2 runs</h1>"} {
 		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("%s: %v, no %q", path, err, want)
@@ -53,7 +53,8 @@ func TestBenchReport(t *testing.T) {
 		{[]string{"report"}, exitUsage, "usage: spate bench report RESULT.json"},
 		{[]string{"report", "/nowhere.json"}, exitUsage, "no such file"},
 		{[]string{"report", page}, exitFailure, "not a result of spate bench"},
-		{[]string{"report", paths[0], "-o", "/nowhere/x.html"}, exitUsage, "there is no directory /nowhere"},
+		{[]string{"report", paths[0], "--html", "/nowhere/x.html"}, exitUsage, "there is no directory /nowhere"},
+		{[]string{"report", paths[0], "-o", "json"}, exitUsage, "unknown shorthand flag: 'o'"},
 		{[]string{"compare", paths[0]}, exitUsage, "requires at least 2 arg(s)"},
 		{[]string{"compare", paths[0], paths[1], "-o", "xml"}, exitUsage, `--output "xml": must be text or json`},
 		{[]string{"e2e", "--html", "/nowhere/x.html"}, exitUsage, "there is no directory /nowhere"},
