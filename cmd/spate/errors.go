@@ -132,8 +132,8 @@ var flagName = regexp.MustCompile(` for "(?:-\w, )?--([\w-]+)" flag: `)
 // flagForms is what a value of each type of flag looks like.
 var flagForms = map[string]string{
 	"int": "a number", "int16": "a number", "int32": "a number", "int64": "a number",
-	"int32Slice": "numbers, separated by commas", "duration": "a duration such as 10s or 1h30m",
-	"bool": "true or false",
+	"int32Slice": "numbers, separated by commas", "int64Slice": "numbers, separated by commas",
+	"duration": "a duration such as 10s or 1h30m", "bool": "true or false",
 }
 
 // explainFlag says what is wrong with a flag, in words for people.

@@ -127,6 +127,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"topic", "create", "x", "--partitions", "many"}, 2, `--partitions "many": must be a number; "spate topic create --help"`},
 		{[]string{"topic", "create", "x", "--partitions", "3000000000"}, 2, `--partitions "3000000000": the number is too large`},
 		{[]string{"group", "reset-offsets", "x", "--to-offset", "abc"}, 2, `--to-offset "abc": must be a number`},
+		{[]string{"txn", "list", "--producer-id", "abc"}, 2, `--producer-id "abc": must be numbers, separated by commas`},
 		{[]string{"group", "describe", "--watch", "5"}, 2, `--watch "5": must be a duration such as 10s`},
 		{[]string{"consume", "x", "--partitions", "1,b"}, 2, `--partitions "1,b": must be numbers, separated by commas`},
 		{[]string{"frob"}, 2, `unknown command "frob" for "spate"; "spate --help" lists the commands`},
