@@ -117,7 +117,8 @@ var keys = []Key{
 	{Name: "steps", Help: "rates to run one after another, such as 1000,5000,20000", kinds: stepping, set: setSteps},
 	{Name: "find", Help: "search for the highest rate within a latency, such as p99<5ms or ack p99.9<20ms; begins at " +
 		"--rate", kinds: stepping, set: setFind},
-	{Name: "step-length", Default: "5s", Help: "how long each step, and each try of a search lasts", kinds: stepping,
+	{Name: "step-length", Default: "5s", Help: "how long each step, and each try of a search lasts, instead of " +
+		"--duration", kinds: stepping,
 		set: duration(time.Millisecond, func(w *Workload) *time.Duration { return &w.StepLength })},
 	{Name: "rate-max", Default: "0", Help: "the highest rate that a search tries; 0: whatever it reaches",
 		kinds: stepping, set: func(w *Workload, s string) (err error) { w.RateMax, err = parseRate(s); return err }},

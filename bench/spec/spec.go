@@ -153,8 +153,10 @@ func (w *Workload) check() error {
 		return errors.New("rate: a search needs the rate at which it begins")
 	case w.Find != nil && w.Find.Latency == "endToEnd" && !reads:
 		return fmt.Errorf("find: the workload %s has nobody who reads; use ack %s", w.Kind, w.Find.Text())
-	case w.Records > 0 && (len(w.Steps) > 0 || w.Find != nil) && !w.Fills():
-		return errors.New("records: steps and searches go by step-length")
+	case (w.Records > 0 || w.given["duration"]) && (len(w.Steps) > 0 || w.Find != nil):
+		return errors.New("duration, records: steps and searches go by step-length")
+	case w.given["rate"] && len(w.Steps) > 0:
+		return errors.New("rate: steps are the rates")
 	case w.Length == 0 && w.Kind == "catch-up":
 		return errors.New("duration: must be more than 0: readers begin halfway")
 	case w.Length == 0 && w.Records == 0:

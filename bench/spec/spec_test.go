@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 
 // TestParse reads every form of a value.
 func TestParse(t *testing.T) {
-	w, err := Parse("e2e", map[string]string{"rate": "20k", "duration": "90s", "steps": "1000, 2k",
+	w, err := Parse("e2e", map[string]string{"rate": "20k", "duration": "90s",
 		"topic-config": "cleanup.policy=compact,delete,segment.bytes=1024", "compressible": "50%", "verify": "false"})
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,7 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, w.Configs); diff != "" {
 		t.Error(diff)
 	}
-	if w.Rate != 20_000 || w.Length != 90*time.Second || !slices.Equal(w.Steps, []float64{1000, 2000}) ||
-		w.Compress != 0.5 || w.Verify || !w.OpenLoop() || !w.Reads() {
+	if w.Rate != 20_000 || w.Length != 90*time.Second || w.Compress != 0.5 || w.Verify || !w.OpenLoop() || !w.Reads() {
 		t.Errorf("%+v", w)
 	}
 	if text, given := w.Value("rate"); text != "20k" || !given {
@@ -49,6 +48,10 @@ func TestParse(t *testing.T) {
 	}
 	if text, given := w.Value("acks"); text != "all" || given {
 		t.Errorf("%q, %v", text, given)
+	}
+	s, err := Parse("produce", map[string]string{"steps": "1000, 2k"})
+	if err != nil || !slices.Equal(s.Steps, []float64{1000, 2000}) || !s.OpenLoop() || s.Reads() {
+		t.Errorf("%+v (%v)", s, err)
 	}
 	f, err := Parse("produce", map[string]string{"find": "p99.9 < 5 ms", "rate": "100"})
 	if err != nil || f.Find.String() != "ack p99.9<5ms" {
@@ -87,6 +90,10 @@ func TestErrors(t *testing.T) {
 			"find: the workload produce has nobody who reads"},
 		{"e2e", map[string]string{"find": "p99<5ms", "steps": "1,2"}, "a run does one of them"},
 		{"e2e", map[string]string{"steps": "1,0"}, "steps: "},
+		{"e2e", map[string]string{"steps": "1,2", "rate": "5"}, "rate: steps are the rates"},
+		{"e2e", map[string]string{"steps": "1,2", "duration": "9s"}, "duration, records: steps and searches go by"},
+		{"e2e", map[string]string{"find": "p99<5ms", "duration": "9s"}, "duration, records: steps and searches go by"},
+		{"e2e", map[string]string{"find": "p99<5ms", "records": "9"}, "duration, records: steps and searches go by"},
 		{"produce", map[string]string{"ramp-from": "5"}, "rate: a ramp needs the rate at which it ends"},
 		{"produce", map[string]string{"duration": "0s"}, "duration, records: one of them must be more than 0"},
 		{"consume", map[string]string{"records": "0"}, "records: there must be something to read"},
