@@ -29,9 +29,7 @@ type Options struct {
 	Workloads []string // by name
 	Rounds    int      // each workload runs so often on each side
 	// Run makes one run of a workload on a side.
-	Run func(ctx context.Context, side Side, workload int) (*result.Result, error)
-	// Before is told what runs next; may be nil.
-	Before func(side Side, workload, round int)
+	Run func(ctx context.Context, side Side, workload, round int) (*result.Result, error)
 }
 
 // Outcome is what a comparison found out.
@@ -92,10 +90,7 @@ func (o Options) pair(ctx context.Context, workload, round int) (pair [2]*result
 		if ctx.Err() != nil {
 			return pair, nil
 		}
-		if o.Before != nil {
-			o.Before(o.Sides[side], workload, round)
-		}
-		r, err := o.Run(ctx, o.Sides[side], workload)
+		r, err := o.Run(ctx, o.Sides[side], workload, round)
 		if err == nil && !r.Interrupted {
 			err = r.Failed()
 		}

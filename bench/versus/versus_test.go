@@ -67,7 +67,7 @@ var sides = [2]Side{{Name: "A", Bootstrap: "a:1", PID: 1}, {Name: "B", Bootstrap
 func TestRun(t *testing.T) {
 	var order []string
 	out, err := Run(t.Context(), Options{Sides: sides, Workloads: []string{"one", "two"}, Rounds: 4,
-		Run: func(_ context.Context, side Side, workload int) (*result.Result, error) {
+		Run: func(_ context.Context, side Side, workload, _ int) (*result.Result, error) {
 			order = append(order, fmt.Sprint(side.Name, workload))
 			slower := 1 + float64(len(order))/1000
 			r := reporttest.Sample("x", slower)
@@ -152,7 +152,7 @@ func TestRunEnds(t *testing.T) {
 	} {
 		runs := 0
 		out, err := Run(t.Context(), Options{Sides: sides, Workloads: []string{"one"}, Rounds: 5,
-			Run: func(context.Context, Side, int) (*result.Result, error) {
+			Run: func(context.Context, Side, int, int) (*result.Result, error) {
 				r := reporttest.Sample("x", 1)
 				if runs++; runs == 4 {
 					return r, c.last(r)

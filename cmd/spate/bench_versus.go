@@ -86,9 +86,6 @@ func (f *versusFlags) run(cmd *cobra.Command, args []string) error {
 		client.Close()
 	}
 	out, err := f.measure(cmd, [2]versus.Side{a, b}, workloads)
-	if out == nil {
-		return err
-	}
 	if asJSON {
 		err = errors.Join(err, out.Write(cmd.OutOrStdout()))
 	} else {
@@ -178,7 +175,7 @@ func parseWorkload(arg string, sets []string) (spec.Workload, error) {
 	return w, nil
 }
 
-// measure makes the runs.
+// measure makes the runs. What they found out is given beside an error, too.
 func (f *versusFlags) measure(cmd *cobra.Command, sides [2]versus.Side, workloads []spec.Workload) (*versus.Outcome,
 	error) {
 	giveUp, ended := secondInterrupt()
@@ -188,12 +185,9 @@ func (f *versusFlags) measure(cmd *cobra.Command, sides [2]versus.Side, workload
 		names = append(names, w.Name)
 	}
 	status := cmd.ErrOrStderr()
-	title := ""
 	return versus.Run(cmd.Context(), versus.Options{Sides: sides, Workloads: names, Rounds: f.rounds,
-		Before: func(side versus.Side, workload, round int) {
-			title = fmt.Sprintf("round %d of %d: %s on %s", round+1, f.rounds, names[workload], side.Name)
-		},
-		Run: func(ctx context.Context, side versus.Side, workload int) (*benchresult.Result, error) {
+		Run: func(ctx context.Context, side versus.Side, workload, round int) (*benchresult.Result, error) {
+			title := fmt.Sprintf("round %d of %d: %s on %s", round+1, f.rounds, names[workload], side.Name)
 			view := newVersusView(status, title)
 			o := bench.RunOptions{Tool: "spate " + version, GiveUp: giveUp}
 			if !f.quiet {
