@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,8 @@ func newBench() *cobra.Command {
 		Long: `Workloads for any Kafka-compatible cluster. Each makes a topic of its own, loads it, checks that every record
 arrives once, in order and unchanged, deletes the topic, and prints what it measured. With a rate, latency counts
 from the moment a record was due, whether it could be sent then or not. Ctrl-C ends a run early and gives the result so
-far. The exit status is 1 if anything was lost, duplicated, reordered or refused.
+far; a second one does not wait for what is on its way. The exit status is 1 if anything was lost, duplicated, reordered
+or refused, and 130 after a second Ctrl-C.
 
   spate bench produce                                 how fast records are written
   spate bench e2e --rate 10000                        how long they take to a consumer
@@ -181,14 +183,27 @@ func (f *benchFlags) run(cmd *cobra.Command, kind string, given map[string]strin
 	ended()
 	view.close()
 	if err != nil {
-		return err
+		return cmp.Or(gaveUp(giveUp), err)
 	}
 	if asJSON {
 		err = r.Write(cmd.OutOrStdout())
 	} else {
 		err = printBench(cmd.OutOrStdout(), r)
 	}
-	return errors.Join(err, f.save(r), r.Failed())
+	return errors.Join(err, f.save(r), cmp.Or(r.Failed(), gaveUp(giveUp)))
+}
+
+// errGivenUp is the end of a run that the user did not wait for.
+var errGivenUp = errors.New("interrupted twice: what was on its way was not waited for")
+
+// gaveUp is errGivenUp after a second interrupt, and stands for what fails because of it.
+func gaveUp(giveUp <-chan struct{}) error {
+	select {
+	case <-giveUp:
+		return errGivenUp
+	default:
+		return nil
+	}
 }
 
 // secondInterrupt gives a channel that is closed when the user presses Ctrl-C a second time: the first one ends the
@@ -227,15 +242,13 @@ func (f *benchFlags) save(r *benchresult.Result) error {
 	if f.histograms != "" {
 		for _, name := range benchresult.LatencyNames {
 			if h := r.Latencies[name]; h != nil {
-				failed = append(failed, writeFile(f.histograms+"-"+latencyFiles[name]+".hgrm", h.WriteHGRM))
+				file := f.histograms + "-" + strings.ReplaceAll(latencyTitles[name], " ", "-") + ".hgrm"
+				failed = append(failed, writeFile(file, h.WriteHGRM))
 			}
 		}
 	}
 	return errors.Join(failed...)
 }
-
-var latencyFiles = map[string]string{benchresult.LatencyAck: "ack", benchresult.LatencyEndToEnd: "end-to-end",
-	benchresult.LatencyCommit: "commit", benchresult.LatencyRebalance: "rebalance"}
 
 func writeFile(path string, write func(io.Writer) error) error {
 	file, err := os.Create(path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,7 +186,7 @@ func (f *versusFlags) measure(cmd *cobra.Command, sides [2]versus.Side, workload
 		names = append(names, w.Name)
 	}
 	status := cmd.ErrOrStderr()
-	return versus.Run(cmd.Context(), versus.Options{Sides: sides, Workloads: names, Rounds: f.rounds,
+	out, err := versus.Run(cmd.Context(), versus.Options{Sides: sides, Workloads: names, Rounds: f.rounds,
 		Run: func(ctx context.Context, side versus.Side, workload, round int) (*benchresult.Result, error) {
 			title := fmt.Sprintf("round %d of %d: %s on %s", round+1, f.rounds, names[workload], side.Name)
 			view := newVersusView(status, title)
@@ -198,8 +199,12 @@ func (f *versusFlags) measure(cmd *cobra.Command, sides [2]versus.Side, workload
 			if !f.quiet {
 				fmt.Fprintln(status, escaped(title+outcomeText(r, err)))
 			}
+			if err != nil {
+				err = cmp.Or(gaveUp(giveUp), err)
+			}
 			return r, err
 		}})
+	return out, cmp.Or(err, gaveUp(giveUp))
 }
 
 // newVersusView is the view of one run of many: where there is no terminal, each run is one line, which it gets when it

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,8 +23,9 @@ var version = "dev"
 // Exit statuses. Scripts rely on them.
 const (
 	exitOK      = 0
-	exitFailure = 1 // the work could not be done, or verify found damage
-	exitUsage   = 2 // wrong flags, arguments or configuration: nothing was opened
+	exitFailure = 1   // the work could not be done, or verify found damage
+	exitUsage   = 2   // wrong flags, arguments or configuration: nothing was opened
+	exitGivenUp = 130 // a second Ctrl-C ended a run of bench; as of a process that Ctrl-C ends
 )
 
 func main() {
@@ -52,8 +54,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	printError(stderr, err, wantsJSON(cmd, args))
-	if _, usage := err.(usageError); usage || !started {
+	_, usage := err.(usageError)
+	switch {
+	case usage || !started:
 		return exitUsage
+	case errors.Is(err, errGivenUp):
+		return exitGivenUp
 	}
 	return exitFailure
 }
