@@ -34,11 +34,11 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Load any Kafka-compatible cluster, measure it, and check that nothing is lost",
-		Long: `Workloads for any Kafka-compatible cluster. Each makes a topic of its own, loads it, checks that every record
-arrives once, in order and unchanged, deletes the topic, and prints what it measured. With a rate, latency counts
-from the moment a record was due, whether it could be sent then or not. Ctrl-C ends a run early and gives the result so
-far; a second one does not wait for what is on its way. The exit status is 1 if anything was lost, duplicated, reordered
-or refused, and 130 after a second Ctrl-C.
+		Long: `Workloads for any Kafka-compatible cluster, in plain text and without a login. Each makes a topic of its own, loads
+it, checks that every record arrives once, in order and unchanged, deletes the topic, and prints what it measured.
+With a rate, latency counts from the moment a record was due, whether it could be sent then or not. Ctrl-C ends a run
+early and gives the result so far; a second one does not wait for what is on its way. The exit status is 1 if anything
+was lost, duplicated, reordered or refused, and 130 after a second Ctrl-C.
 
   spate bench produce                                 how fast records are written
   spate bench e2e --rate 10000                        how long they take to a consumer
