@@ -99,23 +99,15 @@ func newBenchRun() *cobra.Command {
   topic-config: {segment.bytes: 104857600}`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
+			kind, given, err := workloadFile(args[0])
 			if err != nil {
 				return usageError{err}
-			}
-			kind, given, err := spec.FromYAML(text)
-			if err != nil {
-				return usageError{fmt.Errorf("%s: %w", args[0], err)}
 			}
 			if _, named := given["name"]; !named {
 				given["name"] = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
 			}
-			for _, pair := range sets {
-				key, value, ok := strings.Cut(pair, "=")
-				if !ok {
-					return usageError{fmt.Errorf("--set %q: must be key=value", pair)}
-				}
-				given[key] = value
+			if err := setKeys(given, sets); err != nil {
+				return usageError{fmt.Errorf("--set %w", err)}
 			}
 			return flags.run(cmd, kind, given)
 		},
@@ -123,6 +115,30 @@ func newBenchRun() *cobra.Command {
 	flags.add(cmd)
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "key=value, instead of what the file says")
 	return cmd
+}
+
+// workloadFile reads a workload from a YAML file.
+func workloadFile(path string) (kind string, given map[string]string, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, err
+	}
+	if kind, given, err = spec.FromYAML(text); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return kind, given, nil
+}
+
+// setKeys gives keys the values of key=value, instead of those that they have.
+func setKeys(given map[string]string, pairs []string) error {
+	for _, pair := range pairs {
+		key, value, found := strings.Cut(pair, "=")
+		if !found {
+			return fmt.Errorf("%q: must be key=value", pair)
+		}
+		given[key] = value
+	}
+	return nil
 }
 
 // addKeys declares the keys of a workload as flags.

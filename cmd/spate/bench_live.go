@@ -55,15 +55,20 @@ const (
 func (v *liveView) show(p bench.Progress) {
 	if s := p.Second; s != nil {
 		v.errors += s.Errors
-	}
-	if s := p.Second; s != nil && s.Length >= benchreport.LengthMin {
-		v.second = s
-		for way, records := range []int64{s.ProducedRecords, s.ConsumedRecords} {
-			v.flows[way] = append(v.flows[way], float64(records)/s.Length)
-			v.flows[way] = v.flows[way][max(0, len(v.flows[way])-historyMax):]
+		if s.Length >= benchreport.LengthMin {
+			v.keep(s)
 		}
 	}
 	v.paint(v.lines(p))
+}
+
+// keep makes a second the one that is shown.
+func (v *liveView) keep(s *benchresult.Second) {
+	v.second = s
+	for way, records := range []int64{s.ProducedRecords, s.ConsumedRecords} {
+		v.flows[way] = append(v.flows[way], float64(records)/s.Length)
+		v.flows[way] = v.flows[way][max(0, len(v.flows[way])-historyMax):]
+	}
 }
 
 // close implements benchView.
@@ -71,11 +76,11 @@ func (v *liveView) close() { v.paint(nil) }
 
 // paint replaces what is on the screen. All goes out in one write, so that nothing flickers.
 func (v *liveView) paint(lines []string) {
-	width := v.columns()
-	var b strings.Builder
 	if v.painted == 0 && len(lines) == 0 {
 		return
 	}
+	width := v.columns()
+	var b strings.Builder
 	if v.painted > 0 {
 		fmt.Fprintf(&b, "\r\x1b[%dA", v.painted)
 	}

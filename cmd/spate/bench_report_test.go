@@ -64,8 +64,8 @@ func TestBenchReport(t *testing.T) {
 			"be read"},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "prduce"}, exitUsage, `workload "prduce": there are`},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e rte=1"}, exitUsage, "did you mean rate?"},
-		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e " +
-			"fast"}, exitUsage, `"fast" in "e2e fast": must be key=value`},
+		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e fast"}, exitUsage, `e2e fast: "fast": must be key=value`},
+		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e", "--set", "fast"}, exitUsage, `--set "fast": must be`},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "./no.yaml"}, exitUsage, "no such file"},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e", "--rounds", "0"}, exitUsage, "--rounds 0: must be " +
 			"1 or more"},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,20 +150,16 @@ func parseWorkload(arg string, sets []string) (spec.Workload, error) {
 	}
 	kind, given := words[0], map[string]string{}
 	if !slices.Contains(spec.Kinds(), kind) && strings.ContainsAny(kind, "./") {
-		text, err := os.ReadFile(kind)
-		if err != nil {
+		var err error
+		if kind, given, err = workloadFile(kind); err != nil {
 			return spec.Workload{}, err
 		}
-		if kind, given, err = spec.FromYAML(text); err != nil {
-			return spec.Workload{}, fmt.Errorf("%s: %w", words[0], err)
-		}
 	}
-	for _, pair := range append(slices.Clone(sets), words[1:]...) {
-		key, value, found := strings.Cut(pair, "=")
-		if !found {
-			return spec.Workload{}, fmt.Errorf("%q in %q: must be key=value", pair, arg)
-		}
-		given[key] = value
+	if err := setKeys(given, sets); err != nil {
+		return spec.Workload{}, fmt.Errorf("--set %w", err)
+	}
+	if err := setKeys(given, words[1:]); err != nil {
+		return spec.Workload{}, fmt.Errorf("%s: %w", arg, err)
 	}
 	if _, named := given["name"]; !named {
 		given["name"] = strings.Join(words, " ")
