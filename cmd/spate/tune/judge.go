@@ -88,18 +88,17 @@ func (c sysctl) judge(s Snapshot) []Finding {
 	}
 	var wanted int64
 	if f.Verdict, wanted = c.want(s, n); f.Verdict != Right {
-		f.set(c.key, n, wanted)
+		f.set(c.key, strconv.FormatInt(n, 10), strconv.FormatInt(wanted, 10))
 	}
 	return []Finding{f}
 }
 
-// set says that a number below /proc/sys is to become another.
-func (f *Finding) set(key string, was, wanted int64) {
+// set says that a value below /proc/sys is to become another.
+func (f *Finding) set(key, was, wanted string) {
 	file := sysctl{key: key}.file()
-	f.Wanted = strconv.FormatInt(wanted, 10)
-	f.Writes = []Write{{file, f.Wanted}}
-	f.Undo = []Write{{file, strconv.FormatInt(was, 10)}}
-	f.Lasting = &Line{sysctlFile, key + " = " + f.Wanted}
+	f.Wanted = wanted
+	f.Writes, f.Undo = []Write{{file, wanted}}, []Write{{file, was}}
+	f.Lasting = &Line{sysctlFile, key + " = " + wanted}
 }
 
 // change says that files below /sys are to hold a value instead of what they hold.

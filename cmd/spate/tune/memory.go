@@ -119,7 +119,7 @@ func dirty(s Snapshot) []Finding {
 // setBound says that a bound is to be so many bytes. The kernel then zeroes its other form: what takes it back is the
 // form that was in force.
 func (f *Finding) setBound(was bound, bytes int64) {
-	f.set(f.Key, 0, bytes)
+	f.set(f.Key, "0", strconv.FormatInt(bytes, 10))
 	f.Undo = []Write{{sysctl{key: was.key}.file(), strconv.FormatInt(was.value, 10)}}
 }
 

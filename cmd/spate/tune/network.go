@@ -41,8 +41,7 @@ func network(s Snapshot) []Finding {
 
 // tcpBuffers judges how far the kernel lets a connection's buffer grow by itself.
 func tcpBuffers(s Snapshot, key string) Finding {
-	file := sysctl{key: key}.file()
-	sizes := strings.Fields(s.Files[file])
+	sizes := strings.Fields(s.Files[sysctl{key: key}.file()])
 	f := Finding{Key: key, Verdict: Unknown, Found: "cannot be read",
 		Why: "The third number is how far a connection's buffer grows by itself: of clients here, and of the " +
 			"broker's where socket.*.buffer.bytes is -1."}
@@ -52,9 +51,8 @@ func tcpBuffers(s Snapshot, key string) Finding {
 	was := strings.Join(sizes, " ")
 	f.Verdict, f.Found = Right, was
 	if most, _ := strconv.ParseInt(sizes[2], 10, 64); most < bufferFit {
-		f.Verdict, f.Wanted = Consider, fmt.Sprintf("%s %s %d", sizes[0], sizes[1], bufferFit)
-		f.Writes, f.Undo = []Write{{file, f.Wanted}}, []Write{{file, was}}
-		f.Lasting = &Line{sysctlFile, key + " = " + f.Wanted}
+		f.Verdict = Consider
+		f.set(key, was, fmt.Sprintf("%s %s %d", sizes[0], sizes[1], bufferFit))
 	}
 	return f
 }
