@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,7 +58,7 @@ Exit status 0: looked, and what was to change is changed. 1: not.`,
 			fmt.Fprintf(cmd.OutOrStdout(), "Linux %s, %s, %s of memory\n",
 				cmp.Or(snapshot.Kernel(), "of unknown version"), plural(int64(snapshot.CPUs()), "CPU"),
 				byteText(snapshot.MemoryBytes()))
-			return printTune(cmd.OutOrStdout(), found, dirs, widthOf(cmd.OutOrStdout()))
+			return printTune(cmd.OutOrStdout(), found, o, widthOf(cmd.OutOrStdout()))
 		},
 	}
 	cmd.Flags().StringSliceVar(&apply, "apply", nil, "settings to change now, by their keys, separated by commas")
@@ -76,7 +77,7 @@ type tuned struct {
 }
 
 // printTune prints findings: those to change with what to do, and those that are right in a table.
-func printTune(out io.Writer, found []tune.Finding, dirs []string, width int) error {
+func printTune(out io.Writer, found []tune.Finding, o tune.Options, width int) error {
 	width = min(cmp.Or(width, proseColumns), proseColumns) // longer lines are hard to read
 	counts := map[tune.Verdict]int{}
 	right := table{indent: "  ", header: []string{"RIGHT", "FOUND"}, shrinks: []int{1}}
@@ -86,7 +87,7 @@ func printTune(out io.Writer, found []tune.Finding, dirs []string, width int) er
 			right.add(f.Key, f.Found)
 			continue
 		}
-		printFinding(out, f, dirs, width)
+		printFinding(out, f, o, width)
 	}
 	if len(right.rows) > 0 {
 		fmt.Fprintln(out)
@@ -102,7 +103,7 @@ func printTune(out io.Writer, found []tune.Finding, dirs []string, width int) er
 
 // printFinding prints a setting that is not right. The command that changes one of a disk names the directories too, as
 // their disks are looked at.
-func printFinding(out io.Writer, f tune.Finding, dirs []string, width int) {
+func printFinding(out io.Writer, f tune.Finding, o tune.Options, width int) {
 	fmt.Fprintf(out, "\n%s  %s: %s", strings.ToUpper(string(f.Verdict)), f.Key, escaped(f.Found))
 	if f.Wanted != "" {
 		fmt.Fprintf(out, " -> %s", f.Wanted)
@@ -113,7 +114,10 @@ func printFinding(out io.Writer, f tune.Finding, dirs []string, width int) {
 	}
 	if len(f.Writes) > 0 {
 		command := "spate tune --apply " + f.Key
-		for _, dir := range dirs {
+		if filepath.Clean(o.Root) != "/" {
+			command += " --root " + shellWord(o.Root)
+		}
+		for _, dir := range o.Dirs {
 			if strings.HasPrefix(f.Key, "disk.") {
 				command += " " + shellWord(dir)
 			}
@@ -177,7 +181,7 @@ func applyTune(out io.Writer, root string, found []tune.Finding, keys []string, 
 			} else {
 				a.Done, a.Last = true, f.Lasting
 				for _, u := range f.Undo {
-					a.Undo = append(a.Undo, u.Command())
+					a.Undo = append(a.Undo, u.Command(root))
 				}
 			}
 		}

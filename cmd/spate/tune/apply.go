@@ -84,14 +84,14 @@ func put(root string, w Write) error {
 	return nil
 }
 
-// Command is the command line that writes a value.
-func (w Write) Command() string {
-	if key, found := strings.CutPrefix(w.File, "proc/sys/"); found {
+// Command is the command line that writes a value below root.
+func (w Write) Command(root string) string {
+	if key, found := strings.CutPrefix(w.File, "proc/sys/"); found && filepath.Clean(root) == "/" {
 		key = strings.ReplaceAll(key, "/", ".")
 		if strings.Contains(w.Value, " ") {
 			return fmt.Sprintf("sysctl -w %s='%s'", key, w.Value)
 		}
 		return fmt.Sprintf("sysctl -w %s=%s", key, w.Value)
 	}
-	return fmt.Sprintf("echo %s > /%s", w.Value, w.File)
+	return fmt.Sprintf("echo %s > %s", w.Value, filepath.Join(root, w.File))
 }

@@ -160,12 +160,13 @@ func TestApply(t *testing.T) {
 // TestCommands are the lines that take changes back.
 func TestCommands(t *testing.T) {
 	got := []string{
-		Write{"proc/sys/vm/swappiness", "60"}.Command(),
-		Write{"proc/sys/net/ipv4/tcp_rmem", "1 2 3"}.Command(),
-		Write{"sys/block/sda/queue/scheduler", "bfq"}.Command(),
+		Write{"proc/sys/vm/swappiness", "60"}.Command("/"),
+		Write{"proc/sys/net/ipv4/tcp_rmem", "1 2 3"}.Command("/"),
+		Write{"sys/block/sda/queue/scheduler", "bfq"}.Command("/"),
+		Write{"proc/sys/vm/swappiness", "60"}.Command("/host"),
 	}
 	want := []string{"sysctl -w vm.swappiness=60", "sysctl -w net.ipv4.tcp_rmem='1 2 3'",
-		"echo bfq > /sys/block/sda/queue/scheduler"}
+		"echo bfq > /sys/block/sda/queue/scheduler", "echo 60 > /host/proc/sys/vm/swappiness"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q", got)
 	}
