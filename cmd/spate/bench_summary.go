@@ -104,19 +104,22 @@ func printLatencies(out io.Writer, r *benchresult.Result) error {
 func printSteps(out io.Writer, r *benchresult.Result) error {
 	if len(r.Steps) > 0 {
 		fmt.Fprintln(out)
-		t := &table{indent: "  ", header: []string{"STEP", "RATE", "ACHIEVED", "ACK P99", "E2E P50", "E2E P99",
-			"E2E P99.9", "E2E MAX", "MS"}}
+		t := &table{indent: "  ", header: []string{"STEP (LATENCY IN MS)", "RATE", "ACHIEVED", "ACK P99", "E2E P50",
+			"E2E P99", "E2E P99.9", "E2E MAX", ""}}
 		for n, s := range r.Steps {
 			name := fmt.Sprint(n + 1)
 			if s.Name != "" {
 				name = s.Name
 			}
 			ack, end := s.Latencies[benchresult.LatencyAck], s.Latencies[benchresult.LatencyEndToEnd]
-			row := []string{name, fmt.Sprintf("%.0f", s.Rate), fmt.Sprintf("%.0f", s.Achieved), millis(ack.P99)}
-			for _, v := range []int64{end.P50, end.P99, end.P999, end.Max} {
+			row := []string{name, fmt.Sprintf("%.0f", s.Rate), fmt.Sprintf("%.0f", s.Achieved)}
+			for _, cell := range []struct {
+				of    benchresult.Percentiles
+				value int64
+			}{{ack, ack.P99}, {end, end.P50}, {end, end.P99}, {end, end.P999}, {end, end.Max}} {
 				text := ""
-				if end.Count > 0 {
-					text = millis(v)
+				if cell.of.Count > 0 {
+					text = millis(cell.value)
 				}
 				row = append(row, text)
 			}
