@@ -60,15 +60,15 @@ func TestBenchReport(t *testing.T) {
 		{[]string{"e2e", "--html", "/nowhere/x.html"}, exitUsage, "there is no directory /nowhere"},
 		{[]string{"versus", "produce"}, exitUsage, `--a "": must be [NAME=]HOST:PORT[,PID]`},
 		{[]string{"versus", "--a", "x:1,y", "--b", "x:1", "produce"}, exitUsage, `"y" is not the id of a process`},
-		{[]string{"versus", "--a", "x:1,99999999", "--b", "x:1", "produce"}, exitUsage, "process 99999999 cannot " +
-			"be read"},
+		{[]string{"versus", "--a", "x:1,99999999", "--b", "x:1", "produce"}, exitUsage,
+			"process 99999999 cannot be read"},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "prduce"}, exitUsage, `workload "prduce": there are`},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e rte=1"}, exitUsage, "did you mean rate?"},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e fast"}, exitUsage, `e2e fast: "fast": must be key=value`},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e", "--set", "fast"}, exitUsage, `--set "fast": must be`},
 		{[]string{"versus", "--a", "x:1", "--b", "x:1", "./no.yaml"}, exitUsage, "no such file"},
-		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e", "--rounds", "0"}, exitUsage, "--rounds 0: must be " +
-			"1 or more"},
+		{[]string{"versus", "--a", "x:1", "--b", "x:1", "e2e", "--rounds", "0"}, exitUsage,
+			"--rounds 0: must be 1 or more"},
 		{[]string{"versus", "--a", "127.0.0.1:1", "--b", "127.0.0.1:1", "e2e"}, exitFailure, "start a broker"},
 	} {
 		r := spate(t, "", append([]string{"bench"}, c.args...)...)
@@ -119,16 +119,15 @@ func TestBenchVersusItself(t *testing.T) {
 	dir := t.TempDir()
 	file, page := filepath.Join(dir, "v.json"), filepath.Join(dir, "v.html")
 	side := fmt.Sprintf("%s,%d", b.Bootstrap, b.PID)
-	r := spate(t, "", "bench", "versus", "--a", "this="+side, "--b", side, "e2e rate=200 name=small", "produce "+
-		"records=500",
-		"--set", "duration=400ms", "--set", "warm-up=0s", "--rounds", "2", "--result", file, "--html", page)
+	r := spate(t, "", "bench", "versus", "--a", "this="+side, "--b", side, "e2e rate=200 name=small",
+		"produce records=500", "--set", "duration=400ms", "--set", "warm-up=0s", "--rounds", "2", "--result", file,
+		"--html", page)
 	if r.code != 0 {
 		t.Fatalf("status %d\n%s%s", r.code, r.out, r.err)
 	}
 	t.Logf("\n%s", r.out)
-	for _, want := range []string{"small: medians of 2 rounds", "produce records=500: medians of 2 rounds", "this " +
-		"/ B",
-		"4 rounds or more tell which side is ahead"} {
+	for _, want := range []string{"small: medians of 2 rounds", "produce records=500: medians of 2 rounds",
+		"this / B", "4 rounds or more tell which side is ahead"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %q", want)
 		}

@@ -53,19 +53,19 @@ func TestJudge(t *testing.T) {
 		{name: "one memory node", files: map[string]string{"proc/sys/kernel/numa_balancing": "1",
 			"sys/devices/system/node/node0/cpulist": "0-3"}, key: "kernel.numa_balancing", want: "right: 1"},
 		{name: "a file system in a program", dir: Dir{Name: "/d", Mount: "/d", Type: "fuse.gcsfuse"},
-			key: "filesystem./d", want: "change: fuse.gcsfuse -> xfs or ext4 | move /d to a disk of its own with " +
-				"xfs or ext4"},
+			key:  "filesystem./d",
+			want: "change: fuse.gcsfuse -> xfs or ext4 | move /d to a disk of its own with xfs or ext4"},
 		{name: "a file system that was not tested", dir: Dir{Name: "/d", Mount: "/d", Type: "f2fs"},
-			key: "filesystem./d", want: "consider: f2fs -> xfs or ext4 | move /d to a disk of its own with xfs or " +
-				"ext4"},
+			key:  "filesystem./d",
+			want: "consider: f2fs -> xfs or ext4 | move /d to a disk of its own with xfs or ext4"},
 		{name: "flushes that do not reach the disk",
 			dir: Dir{Name: "/d", Mount: "/d", Type: "ext4", Options: []string{"discard", "nobarrier", "rw"}},
 			key: "mount./d", want: "change: nobarrier -> barrier | mount -o remount,barrier /d, and the same in " +
 				"/etc/fstab"},
-		{name: "a disk whose scheduler is not " +
-			"loaded", dir: Dir{Name: "/d", Mount: "/d", Type: "ext4", Devices: []string{"sda"}},
-			files: map[string]string{"sys/block/sda/queue/scheduler": "[bfq] " +
-				"kyber", "sys/block/sda/queue/rotational": "1"},
+		{name: "a disk whose scheduler is not loaded",
+			dir: Dir{Name: "/d", Mount: "/d", Type: "ext4", Devices: []string{"sda"}},
+			files: map[string]string{"sys/block/sda/queue/scheduler": "[bfq] kyber",
+				"sys/block/sda/queue/rotational": "1"},
 			key: "disk.sda.scheduler", want: "change: bfq -> mq-deadline | load it first: modprobe mq-deadline"},
 		{name: "a queue that drops nothing", files: map[string]string{"proc/sys/net/core/netdev_max_backlog": "100",
 			"proc/net/softnet_stat": "ff 0 1"}, key: "net.core.netdev_max_backlog",
