@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"spate/bench/dist"
+	"spate/internal/spelling"
 )
 
 // Workload is a workload whose keys are checked.
@@ -126,13 +127,14 @@ func known(k *kind, name string) error {
 		return fmt.Errorf("%s: the workload %s has no such key; it is one of %s", name, k.name,
 			strings.Join(others, ", "))
 	}
-	near := ""
+	var names []string
 	for _, key := range Keys(k.name) {
-		if near == "" && distance(key.Name, name) <= 2 {
-			near = fmt.Sprintf("; did you mean %s?", key.Name)
-		}
+		names = append(names, key.Name)
 	}
-	return fmt.Errorf("%s: there is no such key%s", name, near)
+	if near := spelling.Nearest(name, names, 2); near != "" {
+		return fmt.Errorf("%s: there is no such key; did you mean %s?", name, near)
+	}
+	return fmt.Errorf("%s: there is no such key", name)
 }
 
 // check looks at what keys say together.
@@ -200,24 +202,4 @@ func sorted(m map[string]string) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// distance is how many letters must be changed, added or left out to make one word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -298,15 +298,3 @@ func TestAFileWithoutListenersIsMentioned(t *testing.T) {
 		t.Errorf("got %v, %v", warnings, err)
 	}
 }
-
-// TestDistance checks the edit distance.
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("%s, %s: got %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}

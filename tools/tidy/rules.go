@@ -64,8 +64,8 @@ var bans = map[string][]string{
 }
 
 // pureMayImport is all that a package marked //tidy:pure may import of this module.
-var pureMayImport = []string{"internal/invariant", "kafka", "kafka/record", "metadata/image", "metadata/record",
-	"coordinator", "coordinator/group/...", "coordinator/txn/...", "bench/dist"}
+var pureMayImport = []string{"internal/invariant", "internal/spelling", "kafka", "kafka/record", "metadata/image",
+	"metadata/record", "coordinator", "coordinator/group/...", "coordinator/txn/...", "bench/dist"}
 
 // edges keeps third-party code at the edge that it serves: module path prefix → packages that may import it.
 var edges = map[string][]string{
