@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"spate/bench/dist"
+	"spate/bench/verify"
 	"spate/internal/spelling"
 )
 
@@ -163,9 +164,9 @@ func (w *Workload) check() error {
 		return errors.New("duration: must be more than 0: readers begin halfway")
 	case w.Length == 0 && w.Records == 0:
 		return errors.New("duration, records: one of them must be more than 0")
-	case w.Sizes.Max() < StampBytes:
+	case w.Sizes.Max() < verify.StampBytes:
 		return fmt.Errorf("record-size: must be at least %d: a value says who wrote it, and when it was due",
-			StampBytes)
+			verify.StampBytes)
 	case w.Idempotent && w.Acks != "all":
 		return fmt.Errorf("acks: %s cannot be idempotent; add idempotent=false, or leave acks at all", w.Acks)
 	case w.Acks == "0" && w.Find != nil && w.Find.Latency == "ack":
@@ -182,9 +183,6 @@ func (w *Workload) check() error {
 
 // Fills reports whether the topic is filled before the load.
 func (w Workload) Fills() bool { return w.Kind == "consume" || w.Kind == "catch-up" }
-
-// StampBytes is what each value holds at least: package verify's.
-const StampBytes = 32
 
 // Settings are all keys with their values, in the order of the help.
 func (w Workload) Settings() []Key {

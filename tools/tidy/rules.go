@@ -48,7 +48,7 @@ var layers = []layer{
 	},
 	{number: 6, packages: []string{"bench/dist", "bench/rate", "bench/verify", "bench/result"},
 		why: "what a load is made of knows no broker and no client"},
-	{number: 6, packages: []string{"bench/spec"}, also: []string{"bench/dist"},
+	{number: 6, packages: []string{"bench/spec"}, also: []string{"bench/dist", "bench/verify"},
 		why: "a workload is words and numbers"},
 	{
 		number:   7,
@@ -65,7 +65,7 @@ var bans = map[string][]string{
 
 // pureMayImport is all that a package marked //tidy:pure may import of this module.
 var pureMayImport = []string{"internal/invariant", "internal/spelling", "kafka", "kafka/record", "metadata/image",
-	"metadata/record", "coordinator", "coordinator/group/...", "coordinator/txn/...", "bench/dist"}
+	"metadata/record", "coordinator", "coordinator/group/...", "coordinator/txn/...", "bench/dist", "bench/verify"}
 
 // edges keeps third-party code at the edge that it serves: module path prefix → packages that may import it.
 var edges = map[string][]string{
