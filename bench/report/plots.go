@@ -84,11 +84,12 @@ func plots(runs []*result.Result, names []string) []plot {
 		all = append(all, latency(runs, names, name))
 	}
 	all = append(all, percentiles(runs, names), steps(runs, names), cores(runs, names), memory(runs, names),
-		counts(runs, names, "lag", "Lag of the slowest consumer", "acknowledged, and not yet consumed", lagOf),
-		counts(runs, names, "behind", "How late records were sent", "the broker, or the load generator, did not "+
-			"keep up "+
-			"with the rate; latencies count from when they were due", behindOf),
-		counts(runs, names, "errors", "Errors", "", errorsOf))
+		bySecond(plot{ID: "lag", Title: "Lag of the slowest consumer", Unit: UnitCount,
+			Hint: "acknowledged, and not yet consumed"}, runs, names, lagOf),
+		bySecond(plot{ID: "behind", Title: "How late records were sent", Unit: UnitSeconds,
+			Hint: "the broker, or the load generator, did not keep up with the rate; latencies count from when they " +
+				"were due"}, runs, names, behindOf),
+		bySecond(plot{ID: "errors", Title: "Errors", Unit: UnitCount}, runs, names, errorsOf))
 	all = slices.DeleteFunc(all, func(p plot) bool { return len(p.Series) == 0 })
 	for i, p := range all {
 		if len(p.Spans) > 0 {
@@ -215,23 +216,33 @@ func latency(runs []*result.Result, names []string, name string) plot {
 	return p
 }
 
+// ofLatencies adds a line of each latency of all runs, where it has points.
+func (p *plot) ofLatencies(runs []*result.Result, names []string, what string,
+	points func(r *result.Result, latency string) []point,
+) {
+	for n, r := range runs {
+		line := 0
+		for _, name := range result.LatencyNames {
+			if found := points(r, name); len(found) > 0 {
+				colour, dash := paint(runs, n, line)
+				p.add(label(names, n, latencyTitles[name]+what), colour, dash, found)
+				line++
+			}
+		}
+	}
+	p.done()
+}
+
 // percentiles is the curve of all latencies of the whole runs.
 func percentiles(runs []*result.Result, names []string) plot {
 	p := plot{ID: "percentiles", Title: "Latency by percentile", X: "nines", Unit: UnitMicros, Log: true,
 		Hint: "of the whole run, without the warm-up"}
-	for n, r := range runs {
-		line := 0
-		for _, name := range result.LatencyNames {
-			h := r.Latencies[name]
-			if h == nil || h.Count() == 0 {
-				continue
-			}
-			colour, dash := paint(runs, n, line)
-			p.add(label(names, n, latencyTitles[name]), colour, dash, nines(h.Curve()))
-			line++
+	p.ofLatencies(runs, names, "", func(r *result.Result, latency string) []point {
+		if h := r.Latencies[latency]; h != nil {
+			return nines(h.Curve())
 		}
-	}
-	p.done()
+		return nil
+	})
 	return p
 }
 
@@ -255,32 +266,25 @@ func nines(of []result.Point) []point {
 func steps(runs []*result.Result, names []string) plot {
 	p := plot{ID: "steps", Title: "Latency by rate", X: "rate", Unit: UnitMicros, Log: true,
 		Hint: "p99 of each step, by the rate that was reached"}
-	for n, r := range runs {
-		line := 0
-		for _, name := range result.LatencyNames {
-			var points []point
-			for _, s := range r.Steps {
-				if found := s.Latencies[name]; found.Count > 0 && s.Name == "" { // else more differs than the rate
-					points = append(points, point{math.Round(s.Achieved), float64(found.P99)})
-				}
+	p.ofLatencies(runs, names, " p99", func(r *result.Result, latency string) (points []point) {
+		for _, s := range r.Steps {
+			if found := s.Latencies[latency]; found.Count > 0 && s.Name == "" { // else more differs than the rate
+				points = append(points, point{math.Round(s.Achieved), float64(found.P99)})
 			}
-			if len(points) < 2 {
-				continue
-			}
-			slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
-			colour, dash := paint(runs, n, line)
-			p.add(label(names, n, latencyTitles[name]+" p99"), colour, dash, points)
-			line++
 		}
-	}
-	p.done()
+		if len(points) < 2 {
+			return nil
+		}
+		slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
+		return points
+	})
 	return p
 }
 
 // cores is the processor time of the broker and of the load generator.
 func cores(runs []*result.Result, names []string) plot {
-	p := plot{ID: "cpu", Title: "Processors", X: "seconds", Unit: UnitCores, Spans: spans(runs), Hint: "1 is one " +
-		"core"}
+	p := plot{ID: "cpu", Title: "Processors", X: "seconds", Unit: UnitCores, Spans: spans(runs),
+		Hint: "1 is one core"}
 	for n, r := range runs {
 		sum := over(r, func(s result.Second) (float64, bool) {
 			if s.BrokerUserCores == nil || s.BrokerSystemCores == nil {
@@ -331,20 +335,16 @@ func behindOf(s result.Second) (float64, bool) { return s.BehindSeconds, s.Targe
 
 func errorsOf(s result.Second) (float64, bool) { return float64(s.Errors), true }
 
-// counts is a value of each second, where it is anything but zero at some time.
-func counts(runs []*result.Result, names []string, id, title, hint string,
-	value func(result.Second) (float64, bool)) plot {
-	p := plot{ID: id, Title: title, X: "seconds", Unit: UnitCount, Spans: spans(runs), Hint: hint}
-	if id == "behind" {
-		p.Unit = UnitSeconds
-	}
-	any := false
+// bySecond draws a value of each second, where it is anything but zero at some time.
+func bySecond(p plot, runs []*result.Result, names []string, value func(result.Second) (float64, bool)) plot {
+	p.X, p.Spans = "seconds", spans(runs)
+	some := false
 	for n, r := range runs {
 		points := over(r, value)
-		any = any || slices.ContainsFunc(points, func(pt point) bool { return pt.value > 0 })
-		p.add(label(names, n, id), n, 0, points)
+		some = some || slices.ContainsFunc(points, func(pt point) bool { return pt.value > 0 })
+		p.add(label(names, n, p.ID), n, 0, points)
 	}
-	if any {
+	if some {
 		p.done()
 	}
 	return p

@@ -213,9 +213,8 @@ func (w Workload) Note(sides [2]Side) string {
 	if a == b || a == "" || b == "" {
 		return ""
 	}
-	return fmt.Sprintf("Not like with like: %s acknowledges records when they are %s, %s when they are "+
-		"%s.", sides[0].Name, a,
-		sides[1].Name, b)
+	return fmt.Sprintf("Not like with like: %s acknowledges records when they are %s, %s when they are %s.",
+		sides[0].Name, a, sides[1].Name, b)
 }
 
 // WriteHTML writes an outcome as an HTML file that loads nothing: of each workload the figures of all rounds, and plots

@@ -101,9 +101,9 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"<h1>A versus B</h1>", `<h2 class="section">two</h2>`, `id="plot-2-records"`,
-		"Medians of 4 rounds", "A, round 1", "Not like with like: A acknowledges records when they are flushed to " +
-			"disk, B " +
-			"when they are in the page cache."} {
+		"Medians of 4 rounds", "A, round 1",
+		"Not like with like: A acknowledges records when they are flushed to disk, B when they are in the page cache.",
+	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}
