@@ -7,11 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"spate/bench/result"
 )
 
 // Commits describes many groups that commit at once, each waiting for one commit before it sends the next.
@@ -24,49 +25,33 @@ type Commits struct {
 
 // Run commits. A record of the sample is a commit; the latencies are those of single commits.
 func (c Commits) Run(ctx context.Context, t Target) (Sample, error) {
-	clients := make([]*kgo.Client, c.Groups)
-	defer func() {
-		for _, client := range clients {
-			if client != nil {
-				client.Close()
-			}
-		}
-	}()
-	for n := range clients {
+	var clients []*kgo.Client
+	defer func() { closeAll(clients) }()
+	for n := range c.Groups {
 		client, err := groupClient(t)
 		if err != nil {
 			return Sample{}, err
 		}
-		clients[n] = client
+		clients = append(clients, client)
 		// Connects, and finds the coordinator, which may be on its way.
 		if err := again(ctx, func() error { return c.commit(ctx, client, n, 0) }); err != nil {
 			return Sample{}, err
 		}
 	}
-	latencies := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-	var mu sync.Mutex
 	return measure(t, func() (Sample, error) {
-		errs := make([]error, c.Groups)
-		var running sync.WaitGroup
-		for n, client := range clients {
-			running.Go(func() {
-				own := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-				for i := 1; i <= c.Each && errs[n] == nil; i++ {
-					began := time.Now()
-					errs[n] = c.commit(ctx, client, n, int64(i))
-					_ = own.RecordValue(max(1, time.Since(began).Microseconds())) // the range is a minute
+		latencies, err := timed(clients, func(n int, client *kgo.Client, own *result.Histogram) error {
+			for i := range c.Each {
+				began := time.Now()
+				if err := c.commit(ctx, client, n, int64(i+1)); err != nil {
+					return err
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				latencies.Merge(own)
-			})
-		}
-		running.Wait()
+				own.Record(time.Since(began))
+			}
+			return nil
+		})
 		return Sample{
-			Records: int64(c.Groups) * int64(c.Each),
-			P50:     time.Duration(latencies.ValueAtQuantile(50)) * time.Microsecond,
-			P99:     time.Duration(latencies.ValueAtQuantile(99)) * time.Microsecond,
-		}, errors.Join(errs...)
+			Records: int64(c.Groups) * int64(c.Each), P50: latencies.At(50), P99: latencies.At(99),
+		}, err
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -64,19 +63,12 @@ func (p Partitions) Fill(ctx context.Context, t Target) (Sample, error) {
 	defer client.Close()
 	value := randomBytes(p.RecordBytes)
 	return measure(t, func() (Sample, error) {
-		var mu sync.Mutex
-		var failed error
+		var sent kgo.FirstErrPromise
 		for range p.Records {
 			for _, name := range p.names() {
 				for partition := range p.Each {
 					record := &kgo.Record{Topic: name, Partition: partition, Value: value}
-					client.Produce(ctx, record, func(_ *kgo.Record, err error) {
-						if err != nil {
-							mu.Lock()
-							failed = err
-							mu.Unlock()
-						}
-					})
+					client.Produce(ctx, record, sent.Promise())
 				}
 			}
 			if err := client.Flush(ctx); err != nil {
@@ -84,9 +76,7 @@ func (p Partitions) Fill(ctx context.Context, t Target) (Sample, error) {
 			}
 		}
 		records := int64(p.Records) * int64(p.Count())
-		mu.Lock()
-		defer mu.Unlock()
-		return Sample{Records: records, Bytes: records * int64(p.RecordBytes)}, failed
+		return Sample{Records: records, Bytes: records * int64(p.RecordBytes)}, sent.Err()
 	})
 }
 

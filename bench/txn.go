@@ -8,12 +8,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"spate/bench/result"
 )
 
 // Transactions describes producers that each commit one transaction after another, as fast as the broker takes them.
+// The workload "transactions" of package spec counts until the last record is acknowledged; this one until the last
+// transaction is committed.
 type Transactions struct {
 	Topic       string
 	Producers   int
@@ -38,27 +41,27 @@ func (x Transactions) Run(ctx context.Context, t Target) (Sample, error) {
 	for i := range values {
 		values[i] = value
 	}
-	latencies := newLatencies()
 	return measure(t, func() (Sample, error) {
-		err := together(clients, func(_ int, client *kgo.Client) error {
+		latencies, err := timed(clients, func(_ int, client *kgo.Client, own *result.Histogram) error {
 			for range x.Each {
 				commit, err := transact(ctx, client, values)
 				if err != nil {
 					return err
 				}
-				latencies.note(commit)
+				own.Record(commit)
 			}
 			return nil
 		})
 		records := int64(x.Count()) * int64(x.Records)
 		return Sample{
-			Records: records, Bytes: records * int64(x.RecordBytes), P50: latencies.at(50), P99: latencies.at(99),
+			Records: records, Bytes: records * int64(x.RecordBytes), P50: latencies.At(50), P99: latencies.At(99),
 		}, err
 	})
 }
 
 // TransactionsEndToEnd begins transactions at a fixed rate, whatever the broker does (an open loop), and times each
-// record from the moment that its transaction was due to begin until a consumer of committed records has it.
+// record from the moment that its transaction was due to begin until a consumer of committed records has it. (In the
+// workload "transactions" each record is due for itself, so that the first of a transaction waits for the last.)
 type TransactionsEndToEnd struct {
 	Topic       string
 	Partitions  int32
@@ -101,7 +104,7 @@ func (e TransactionsEndToEnd) Run(ctx context.Context, t Target) (Sample, error)
 				cancel(err)
 			}
 		})
-		latencies := newLatencies()
+		latencies := result.NewHistogram()
 		err := e.receive(ctx, consumer, began, count, latencies)
 		if err != nil {
 			cancel(err)
@@ -109,7 +112,7 @@ func (e TransactionsEndToEnd) Run(ctx context.Context, t Target) (Sample, error)
 		sending.Wait()
 		records := int64(count) * int64(e.Records)
 		return Sample{
-			Records: records, Bytes: records * int64(e.RecordBytes), P50: latencies.at(50), P99: latencies.at(99),
+			Records: records, Bytes: records * int64(e.RecordBytes), P50: latencies.At(50), P99: latencies.At(99),
 		}, err
 	})
 }
@@ -131,7 +134,7 @@ func (e TransactionsEndToEnd) transactAt(ctx context.Context, client *kgo.Client
 
 // receive takes every record of all transactions, once.
 func (e TransactionsEndToEnd) receive(
-	ctx context.Context, consumer *kgo.Client, began time.Time, count int, latencies *latencies,
+	ctx context.Context, consumer *kgo.Client, began time.Time, count int, latencies *result.Histogram,
 ) error {
 	seen := make([]bool, count*e.Records)
 	for left := len(seen); left > 0; {
@@ -151,7 +154,7 @@ func (e TransactionsEndToEnd) receive(
 			}
 			seen[place] = true
 			left--
-			latencies.note(now.Sub(due))
+			latencies.Record(now.Sub(due))
 		})
 		if wrong != nil {
 			return wrong
@@ -165,24 +168,15 @@ func transact(ctx context.Context, client *kgo.Client, values [][]byte) (commit 
 	if err := client.BeginTransaction(); err != nil {
 		return 0, err
 	}
-	var mu sync.Mutex
-	var failed error
+	var sent kgo.FirstErrPromise
 	for _, value := range values {
-		client.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				mu.Lock()
-				failed = err
-				mu.Unlock()
-			}
-		})
+		client.Produce(ctx, &kgo.Record{Value: value}, sent.Promise())
 	}
 	if err := client.Flush(ctx); err != nil {
 		return 0, err
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if failed != nil {
-		return 0, failed
+	if err := sent.Err(); err != nil {
+		return 0, err
 	}
 	began := time.Now()
 	err = client.EndTransaction(ctx, kgo.TryCommit)
@@ -235,23 +229,18 @@ func together(clients []*kgo.Client, f func(n int, client *kgo.Client) error) er
 	return errors.Join(errs...)
 }
 
-// latencies are durations of up to a minute, noted by many goroutines.
-type latencies struct {
-	mu        sync.Mutex
-	histogram *hdrhistogram.Histogram
-}
-
-func newLatencies() *latencies {
-	return &latencies{histogram: hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)}
-}
-
-func (l *latencies) note(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// What took longer than the range counts as the longest.
-	_ = l.histogram.RecordValue(min(max(1, d.Microseconds()), l.histogram.HighestTrackableValue()))
-}
-
-func (l *latencies) at(quantile float64) time.Duration {
-	return time.Duration(l.histogram.ValueAtQuantile(quantile)) * time.Microsecond
+// timed calls f with each client at the same time, each with a histogram of its own, and gives what all recorded.
+func timed(clients []*kgo.Client, f func(n int, client *kgo.Client, own *result.Histogram) error) (*result.Histogram,
+	error,
+) {
+	own := make([]*result.Histogram, len(clients))
+	err := together(clients, func(n int, client *kgo.Client) error {
+		own[n] = result.NewHistogram()
+		return f(n, client, own[n])
+	})
+	all := result.NewHistogram()
+	for _, h := range own {
+		all.Merge(h)
+	}
+	return all, err
 }
