@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"time"
 
 	"spate/bench"
-	"spate/bench/versus"
 )
 
 // measureCommits lets groups commit, after as many commits that are not counted.
@@ -29,60 +26,26 @@ func measureCommits(ctx context.Context, t *running, scale float64, r results) e
 
 // measureGroups fills both brokers with groups, and times the way back from a clean stop until all groups are served,
 // in turn, on the same logs.
-func measureGroups(brokers []broker, scale float64, rounds int, all []results) error {
+func measureGroups(brokers []broker, scale float64, rounds int, say sayer, all []results) error {
 	groups := bench.Groups{Topic: "grouped", Count: max(1, int(groupCount*scale)), Partitions: groupEach}
-	dirs := make([]string, len(brokers))
-	for i, b := range brokers {
-		dir, err := os.MkdirTemp("", "spate-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		dirs[i] = dir
-		if err := fillGroups(b, dir, groups); err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
+	fill := func(b broker, dir string) error {
+		return serve(b, dir, nil, 15*time.Minute, func(ctx context.Context, t *running) error {
+			return groups.Fill(ctx, t.Target)
+		})
 	}
-	for round := range rounds {
-		for _, n := range versus.Order(len(brokers), round) {
-			if err := measureGroupLoad(brokers[n], dirs[n], groups, all[n]); err != nil {
-				return fmt.Errorf("%s: %w", brokers[n].name, err)
-			}
-		}
-	}
-	return nil
-}
-
-func fillGroups(b broker, dir string, groups bench.Groups) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
-	if err := groups.Fill(ctx, t.Target); err != nil {
-		return err
-	}
-	return t.stop()
+	return onFilled(brokers, rounds, say, fill, func(n int, dir string) error {
+		return measureGroupLoad(brokers[n], dir, groups, all[n])
+	})
 }
 
 func measureGroupLoad(b broker, dir string, groups bench.Groups, r results) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
 	began := time.Now()
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
-	if err := groups.AwaitServed(ctx, t.Target); err != nil {
-		return err
-	}
-	r.add(rowGroupsServed, float64(time.Since(began).Milliseconds()))
-	settle()
-	if err := addMemory(r, rowGroupsMemory, t); err != nil {
-		return err
-	}
-	return t.stop()
+	return serve(b, dir, nil, 5*time.Minute, func(ctx context.Context, t *running) error {
+		if err := groups.AwaitServed(ctx, t.Target); err != nil {
+			return err
+		}
+		r.add(rowGroupsServed, float64(time.Since(began).Milliseconds()))
+		settle()
+		return addMemory(r, rowGroupsMemory, t)
+	})
 }

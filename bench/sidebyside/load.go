@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"spate/bench"
@@ -12,18 +11,39 @@ import (
 // restIdle is how long a broker that has just started is looked at while nobody uses it.
 const restIdle = 5 * time.Second
 
-// measureBroker starts a fresh broker, runs every workload once and stops it.
+// measureBroker has a fresh broker run every workload once.
 func measureBroker(b broker, scale float64, r results) error {
-	dir, err := os.MkdirTemp("", "spate-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
+	return onFresh(b, 15*time.Minute, func(ctx context.Context, t *running, dir string) error {
+		if err := measureRest(t, r); err != nil {
+			return err
+		}
+		if err := warmUp(ctx, t, int64(1_000_000*scale)); err != nil {
+			return err
+		}
+		if err := measureSteps(ctx, t, scale, r); err != nil {
+			return err
+		}
+		if err := measureCommits(ctx, t, scale, r); err != nil {
+			return fmt.Errorf("commits: %w", err)
+		}
+		if err := measureLoads(ctx, t, dir, []load{endToEnd(scale)}, r); err != nil {
+			return err
+		}
+		if err := addMemory(r, rowMemoryLoaded, t); err != nil {
+			return err
+		}
+		if err := measureLoads(ctx, t, dir, furtherLoads(scale), r); err != nil {
+			return err
+		}
+		if err := measureFirst(ctx, t, r); err != nil {
+			return fmt.Errorf("first appends: %w", err)
+		}
+		return nil
+	})
+}
+
+// measureRest looks at a broker that has just started, and that nobody uses.
+func measureRest(t *running, r results) error {
 	r.add(rowStartup, float64(t.startup.Milliseconds()))
 	settle()
 	if err := addMemory(r, rowMemoryIdle, t); err != nil {
@@ -34,30 +54,7 @@ func measureBroker(b broker, scale float64, r results) error {
 		return err
 	}
 	r.add(rowIdle, 100*idle.CPU().Seconds()/idle.Elapsed.Seconds())
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	if err := warmUp(ctx, t, int64(1_000_000*scale)); err != nil {
-		return err
-	}
-	if err := measureSteps(ctx, t, scale, r); err != nil {
-		return err
-	}
-	if err := measureCommits(ctx, t, scale, r); err != nil {
-		return fmt.Errorf("commits: %w", err)
-	}
-	if err := measureLoads(ctx, t, dir, []load{endToEnd(scale)}, r); err != nil {
-		return err
-	}
-	if err := addMemory(r, rowMemoryLoaded, t); err != nil {
-		return err
-	}
-	if err := measureLoads(ctx, t, dir, furtherLoads(scale), r); err != nil {
-		return err
-	}
-	if err := measureFirst(ctx, t, r); err != nil {
-		return fmt.Errorf("first appends: %w", err)
-	}
-	return t.stop()
+	return nil
 }
 
 // warmUp gives a virtual machine's compiler and caches work that is not counted: as much as is counted.

@@ -113,29 +113,16 @@ func measureFirst(ctx context.Context, t *running, r results) error {
 
 // measureDurable measures a broker whose acknowledgements come after the flush.
 func measureDurable(b broker, scale float64, r results) error {
-	dir, err := os.MkdirTemp("", "spate-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	if err := warmUp(ctx, t, int64(250_000*scale)); err != nil {
-		return err
-	}
-	loads := durableLoads(scale)
-	for _, l := range loads {
-		l.keys["topic-config"] = b.topics
-	}
-	if err := measureLoads(ctx, t, dir, loads, r); err != nil {
-		return err
-	}
-	return t.stop()
+	return onFresh(b, 10*time.Minute, func(ctx context.Context, t *running, dir string) error {
+		if err := warmUp(ctx, t, int64(250_000*scale)); err != nil {
+			return err
+		}
+		loads := durableLoads(scale)
+		for _, l := range loads {
+			l.keys["topic-config"] = b.topics
+		}
+		return measureLoads(ctx, t, dir, loads, r)
+	})
 }
 
 // workload is the load as spate bench has it. Nothing is verified: all processor time that is left is the broker's.

@@ -31,7 +31,11 @@ func measureMany(b broker, many bench.Partitions, r results) error {
 	if err != nil {
 		return err
 	}
-	defer func() { t.kill() }()
+	defer func() {
+		if t != nil { // else it could not be started again
+			t.kill()
+		}
+	}()
 	made, err := many.Create(ctx, t.Target)
 	if err != nil {
 		return err

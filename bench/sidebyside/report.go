@@ -197,15 +197,15 @@ type table struct {
 	all     []results
 }
 
-func writeReport(path string, rounds, long int, scale, recoverGB float64, tables []table) error {
+func writeReport(o options, tables []table) error {
 	var b bytes.Buffer
 	b.WriteString(method)
 	fmt.Fprintf(&b, "%s. Scale %g; %d rounds (compaction, many partitions: %d); restart after kill -9: %g GB.\n",
-		machine(), scale, rounds, long, recoverGB)
+		machine(), o.scale, o.rounds, o.long, o.recoverGB)
 	for _, t := range tables {
 		t.write(&b)
 	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	return os.WriteFile(o.out, b.Bytes(), 0o644)
 }
 
 func (t table) write(b *bytes.Buffer) {

@@ -25,7 +25,7 @@ func TestReport(t *testing.T) {
 		all[1].add(rowDurableRate, 10*v)
 	}
 	path := filepath.Join(t.TempDir(), "page.md")
-	err := writeReport(path, 3, 1, 1, 5, []table{
+	err := writeReport(options{rounds: 3, long: 1, scale: 1, recoverGB: 5, out: path}, []table{
 		{"one", order, brokers, all}, {"two", durableOrder, brokers, all},
 	})
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"spate/bench"
@@ -26,25 +25,12 @@ const (
 // measureTransactions commits transactions of each size, after as many that are not counted, and then times them from
 // end to end.
 func measureTransactions(b broker, scale float64, r results) error {
-	dir, err := os.MkdirTemp("", "spate-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	t, err := b.start(dir, nil)
-	if err != nil {
-		return err
-	}
-	defer t.kill()
-	if err := commitTransactions(ctx, t, scale, r); err != nil {
-		return err
-	}
-	if err := timeTransactions(ctx, t, scale, r); err != nil {
-		return err
-	}
-	return t.stop()
+	return onFresh(b, 10*time.Minute, func(ctx context.Context, t *running, _ string) error {
+		if err := commitTransactions(ctx, t, scale, r); err != nil {
+			return err
+		}
+		return timeTransactions(ctx, t, scale, r)
+	})
 }
 
 func commitTransactions(ctx context.Context, t *running, scale float64, r results) error {
