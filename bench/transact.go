@@ -66,7 +66,7 @@ func (w *writer) transaction(s *step, first, records int64) error {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	for n := first; n < first+records; n++ {
-		due := time.Now()
+		var due time.Time
 		if s.schedule != nil {
 			if due = s.due(n); !s.await(due) {
 				break // what there is of it is committed

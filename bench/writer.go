@@ -12,15 +12,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"spate/bench/dist"
+	"spate/bench/result"
 	"spate/bench/spec"
 	"spate/bench/verify"
 )
 
 // writer is a client that writes. One goroutine at a time makes it write; acknowledgements come on the client's.
 type writer struct {
-	run    *run
-	number uint32
-	client *kgo.Client
+	run     *run
+	number  uint32
+	client  *kgo.Client
+	produce produceFunc   // of the client
+	places  chan struct{} // one is taken by each record that is on its way
 
 	random  *dist.Source
 	padding []byte // values are cut from it
@@ -33,6 +36,9 @@ type writer struct {
 
 	txn transaction // of transactional writers: the one that is open
 }
+
+// produceFunc hands a record to a client, which calls the promise when it is acknowledged or has failed.
+type produceFunc func(ctx context.Context, record *kgo.Record, promise func(*kgo.Record, error))
 
 // What a client holds at most while the broker is slow: enough for full batches to every partition.
 const (
@@ -69,7 +75,8 @@ func (r *run) watch(patience time.Duration, stopSending func()) {
 
 func (r *run) newWriter(number uint32) (*writer, error) {
 	options := append(producerOptions(r.w), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MaxBufferedRecords(cmp.Or(r.w.InFlight, transactionBuffered)),
+		// One more than there are places: the client has room for a record by the time that one is acknowledged.
+		kgo.MaxBufferedRecords(r.places()+1),
 		kgo.MaxBufferedBytes(bufferedBytesMax/max(1, r.w.Producers/8)),
 		kgo.RecordDeliveryTimeout(giveUpAfter), kgo.UnknownTopicRetries(-1))
 	if r.w.Kind == "transactions" {
@@ -80,7 +87,18 @@ func (r *run) newWriter(number uint32) (*writer, error) {
 		return nil, err
 	}
 	r.clients = append(r.clients, client)
-	w := &writer{run: r, number: number, client: client, random: dist.NewSource(r.w.Seed, uint64(number)),
+	w := r.writerBy(client.Produce, number)
+	w.client = client
+	return w, nil
+}
+
+// places is how many records a writer has on their way at most.
+func (r *run) places() int { return cmp.Or(r.w.InFlight, transactionBuffered) }
+
+// writerBy makes a writer that hands its records to a function.
+func (r *run) writerBy(produce produceFunc, number uint32) *writer {
+	w := &writer{run: r, number: number, produce: produce, random: dist.NewSource(r.w.Seed, uint64(number)),
+		places: make(chan struct{}, r.places()),
 		ledger: verify.NewLedger(number, r.partitions), next: int(number) % r.partitions}
 	w.records.New = func() any { return &kgo.Record{} }
 	w.padding = make([]byte, r.w.Sizes.Max()*2+64<<10)
@@ -88,12 +106,13 @@ func (r *run) newWriter(number uint32) (*writer, error) {
 		w.padding = make([]byte, 1<<20)
 	}
 	w.random.FillLike(w.padding, r.w.Compress)
-	return w, nil
+	return w
 }
 
 // again makes a writer of the same client, whose records are numbered from 0.
 func (w *writer) again(number uint32) *writer {
-	return &writer{run: w.run, number: number, client: w.client, random: w.random, padding: w.padding, next: w.next,
+	return &writer{run: w.run, number: number, client: w.client, produce: w.produce,
+		places: make(chan struct{}, cap(w.places)), random: w.random, padding: w.padding, next: w.next,
 		ledger: verify.NewLedger(number, w.run.partitions), records: sync.Pool{New: w.records.New}}
 }
 
@@ -114,9 +133,31 @@ func producerOptions(w spec.Workload) []kgo.Opt {
 	return options
 }
 
-// send makes the next record and hands it to the client, which may block while too much is on its way. A record that
-// is late still carries the time it was due: latency is taken from there.
+// take takes a place for a record, when there is one. It reports whether records are still sent.
+func (w *writer) take() bool {
+	select {
+	case w.places <- struct{}{}:
+		return true
+	default: // to look at two channels at once costs more
+	}
+	select {
+	case w.places <- struct{}{}:
+		return true
+	case <-w.run.sending.Done():
+		return false
+	}
+}
+
+// send makes the next record and hands it to the client, once less than the key in-flight allows is on its way. A
+// record that is late still carries the time it was due: latency is taken from there. One without such a time is due
+// when there is a place for it: what it waits for is not of its making.
 func (w *writer) send(due time.Time, flags uint32) {
+	if !w.take() {
+		return
+	}
+	if due.IsZero() {
+		due = time.Now()
+	}
 	r := w.run
 	record := w.records.Get().(*kgo.Record)
 	key, value := record.Key[:0], record.Value
@@ -159,7 +200,7 @@ func (w *writer) send(due time.Time, flags uint32) {
 	*record = kgo.Record{Topic: r.topics[partition/r.w.Partitions], Partition: int32(partition % r.w.Partitions),
 		Key: key, Value: value}
 	r.meter.out.Add(1)
-	w.client.Produce(r.sending, record, w.acknowledged)
+	w.produce(r.sending, record, w.acknowledged)
 }
 
 // fill writes the bytes behind the stamp: a stretch of the padding, so that it costs no more than a copy.
@@ -176,13 +217,12 @@ func (w *writer) fill(value []byte) {
 // acknowledged is called by the client, record by record, in the order of each partition.
 func (w *writer) acknowledged(record *kgo.Record, err error) {
 	m := w.run.meter
-	defer m.out.Add(-1)
 	stamp := verify.Peek(record.Value)
 	if err != nil {
 		w.failed(record, stamp, err)
 	} else {
 		now := time.Now().UnixNano()
-		m.recorders["ack"].record(time.Duration(now - stamp.Due))
+		m.recorders[result.LatencyAck].record(time.Duration(now - stamp.Due))
 		m.produced.Add(1)
 		m.producedBytes.Add(int64(len(record.Key) + len(record.Value)))
 		m.lastProduced.Store(now)
@@ -191,6 +231,8 @@ func (w *writer) acknowledged(record *kgo.Record, err error) {
 		}
 	}
 	w.records.Put(record)
+	m.out.Add(-1)
+	<-w.places
 }
 
 // failed says that a record may be there or not.
