@@ -204,13 +204,7 @@ func TestPlanted(t *testing.T) {
 			return client.ProduceSync(ctx, &kgo.Record{Topic: first.Topic, Value: first.Value}).FirstErr()
 		}},
 		{"a loss", "7 lost of ", func(ctx context.Context, client *kgo.Client, first *kgo.Record) error {
-			offsets := kadm.Offsets{}
-			offsets.Add(kadm.Offset{Topic: first.Topic, Partition: first.Partition, At: 7})
-			responses, err := kadm.NewClient(client).DeleteRecords(ctx, offsets)
-			if err == nil {
-				err = responses.Error()
-			}
-			return err
+			return deleteFirst(ctx, client, first.Topic, 7)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,6 +240,91 @@ func TestPlanted(t *testing.T) {
 			}
 			t.Log(r.Verification.Text)
 		})
+	}
+}
+
+// deleteFirst deletes the first records of a topic of one partition.
+func deleteFirst(ctx context.Context, client *kgo.Client, topic string, count int64) error {
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: topic, At: count})
+	responses, err := kadm.NewClient(client).DeleteRecords(ctx, offsets)
+	if err == nil {
+		err = responses.Error()
+	}
+	return err
+}
+
+// plantOnce damages a topic when the run enters a phase, while the run waits.
+func plantOnce(t *testing.T, phase string, plant func() error) (o RunOptions, planted func() bool) {
+	done := false
+	return RunOptions{Observe: func(p Progress) {
+		if p.Phase == phase && !done {
+			done = true
+			if err := plant(); err != nil {
+				t.Error(err)
+			}
+		}
+	}}, func() bool { return done }
+}
+
+// TestPlantedBehind plants a copy behind everything that is due, and behind more than a fetch gives, so that a reader
+// has all that it waits for long before it comes to the copy.
+func TestPlantedBehind(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	if err := CreateTopic(t.Context(), target, "behind", 1); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap), kgo.ConsumeTopics("behind"),
+		kgo.DefaultProduceTopic("behind"), kgo.MetadataMinAge(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	o, planted := plantOnce(t, result.PhaseVerify, func() error {
+		fetches := client.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		var records []*kgo.Record
+		for range 32 { // of others, which are passed over
+			records = append(records, &kgo.Record{Value: randomBytes(500_000)})
+		}
+		records = append(records, &kgo.Record{Value: fetches.Records()[0].Value})
+		return client.ProduceSync(t.Context(), records...).FirstErr()
+	})
+	w := workload(t, "produce", "records=100 duration=0s warm-up=0s partitions=1 topic=behind reuse-topic=true")
+	r, err := Run(t.Context(), target, w, o)
+	if err != nil || !planted() {
+		t.Fatal(err, planted())
+	}
+	if text := fmt.Sprint(r.Failed()); !strings.HasPrefix(text, "1 duplicated of 100 records") ||
+		!strings.Contains(text, "behind, partition 0, offset 132: ") {
+		t.Error(text)
+	}
+}
+
+// TestPlantedUnverified deletes records before a reader comes to them: it is an error that they do not arrive, though
+// nothing is verified.
+func TestPlantedUnverified(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	o, planted := plantOnce(t, result.PhaseLoad, func() error {
+		return deleteFirst(t.Context(), client, "unverified", 7)
+	})
+	w := workload(t, "catch-up", "records=1000 rate=200 duration=600ms warm-up=0s drain=1s partitions=1 verify=false "+
+		"topic=unverified")
+	r, err := Run(t.Context(), target, w, o)
+	if err != nil || !planted() {
+		t.Fatal(err, planted())
+	}
+	if text := fmt.Sprint(r.Failed()); text != "1 error: 7 records did not arrive" {
+		t.Error(text)
 	}
 }
 

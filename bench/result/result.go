@@ -252,6 +252,8 @@ func (r *Result) Failed() error {
 	switch {
 	case r.Verification.Outcome == VerifiedFailed:
 		return errors.New(r.Verification.Text)
+	case r.Totals.Errors == 1 && len(r.Errors) > 0:
+		return fmt.Errorf("1 error: %s", r.Errors[0].Text)
 	case r.Totals.Errors > 0 && len(r.Errors) > 0:
 		return fmt.Errorf("%d errors, most often: %s", r.Totals.Errors, r.Errors[0].Text)
 	}
