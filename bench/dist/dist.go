@@ -68,7 +68,6 @@ func (s *Source) FillLike(b []byte, share float64) {
 
 // Sizes is a distribution of sizes in bytes.
 type Sizes struct {
-	text     string
 	min, max int // of a uniform one
 	choices  []choice
 	// normal: mean and deviation, of the size or of its logarithm
@@ -91,7 +90,7 @@ func ParseSizes(text string) (Sizes, error) {
 	switch {
 	case !named:
 		size, err := ParseBytes(text)
-		return Sizes{text: text, kind: "uniform", min: size, max: size}, err
+		return Sizes{kind: "uniform", min: size, max: size}, err
 	case strings.Contains(kind, "%"):
 		return parseChoices(text)
 	case kind == "uniform":
@@ -107,15 +106,15 @@ func ParseSizes(text string) (Sizes, error) {
 		if err == nil && a > b {
 			err = fmt.Errorf("the least, %d, is more than the most, %d", a, b)
 		}
-		return Sizes{text: text, kind: kind, min: a, max: b}, err
+		return Sizes{kind: kind, min: a, max: b}, err
 	case kind == "normal", kind == "lognormal":
-		return parseNormal(text, kind, rest)
+		return parseNormal(kind, rest)
 	}
 	return Sizes{}, fmt.Errorf("%q is no distribution; there are uniform:MIN-MAX, normal:MEAN,DEVIATION, "+
 		"lognormal:MEDIAN,DEVIATION and 90%%:100,10%%:64KiB", kind)
 }
 
-func parseNormal(text, kind, rest string) (Sizes, error) {
+func parseNormal(kind, rest string) (Sizes, error) {
 	first, second, ok := strings.Cut(rest, ",")
 	if !ok {
 		return Sizes{}, fmt.Errorf("want two numbers: %s:1000,%s", kind, map[string]string{"normal": "200",
@@ -125,7 +124,7 @@ func parseNormal(text, kind, rest string) (Sizes, error) {
 	if err != nil {
 		return Sizes{}, err
 	}
-	s := Sizes{text: text, kind: kind, mean: float64(mean), max: SizeMax}
+	s := Sizes{kind: kind, mean: float64(mean), max: SizeMax}
 	if s.deviation, err = strconv.ParseFloat(second, 64); err != nil || !(s.deviation >= 0) || s.deviation > SizeMax {
 		return Sizes{}, fmt.Errorf("the deviation, %q, must be a number of at least 0", second)
 	}
@@ -136,7 +135,7 @@ func parseNormal(text, kind, rest string) (Sizes, error) {
 }
 
 func parseChoices(text string) (Sizes, error) {
-	s := Sizes{text: text, kind: "choices"}
+	s := Sizes{kind: "choices"}
 	total := 0.0
 	for part := range strings.SplitSeq(text, ",") {
 		share, size, ok := strings.Cut(part, "%:")
@@ -158,37 +157,6 @@ func parseChoices(text string) (Sizes, error) {
 		return Sizes{}, fmt.Errorf("the shares add up to %g%%, not to 100%%", total)
 	}
 	return s, nil
-}
-
-// String is the text that it was read from.
-func (s Sizes) String() string { return s.text }
-
-// Mean is about the mean size.
-func (s Sizes) Mean() float64 {
-	switch s.kind {
-	case "choices":
-		mean, before := 0.0, 0.0
-		for _, c := range s.choices {
-			mean, before = mean+(c.below-before)*float64(c.size), c.below
-		}
-		return mean
-	case "normal":
-		return s.mean
-	case "lognormal":
-		return math.Exp(s.mean + s.deviation*s.deviation/2)
-	}
-	return float64(s.min+s.max) / 2
-}
-
-// Min and Max bound what is drawn.
-func (s Sizes) Min() int {
-	switch s.kind {
-	case "choices":
-		return slices.MinFunc(s.choices, bySize).size
-	case "uniform":
-		return s.min
-	}
-	return 0
 }
 
 // Max is the most that is drawn.

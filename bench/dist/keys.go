@@ -11,15 +11,14 @@ import (
 
 // Keys is a distribution of keys: numbers from 0 to less than Count.
 type Keys struct {
-	text    string
 	count   int
 	below   []float64 // of zipf: by key, the share of it and those before it
 	hot     int       // of hot: this many keys take hotness of all records
 	hotness float64
 }
 
-// KeysMax bounds the number of keys.
-const KeysMax = 10_000_000
+// keysMax bounds the number of keys.
+const keysMax = 10_000_000
 
 // zipfKeysMax bounds the keys of a Zipf distribution, of which each takes 8 bytes of memory.
 const zipfKeysMax = 1_000_000
@@ -28,7 +27,7 @@ const zipfKeysMax = 1_000_000
 // 1/(n+1)^1.1) or hot:1000,1%,90% (1 % of the keys take 90 % of the records).
 func ParseKeys(text string) (Keys, error) {
 	if text == "none" || text == "" {
-		return Keys{text: "none"}, nil
+		return Keys{}, nil
 	}
 	kind, rest, named := strings.Cut(text, ":")
 	if !named {
@@ -36,10 +35,10 @@ func ParseKeys(text string) (Keys, error) {
 	}
 	args := strings.Split(rest, ",")
 	count, err := strconv.Atoi(args[0])
-	if err != nil || count < 1 || count > KeysMax {
-		return Keys{}, fmt.Errorf("%q is no number of keys from 1 to %d, and not none", args[0], KeysMax)
+	if err != nil || count < 1 || count > keysMax {
+		return Keys{}, fmt.Errorf("%q is no number of keys from 1 to %d, and not none", args[0], keysMax)
 	}
-	k := Keys{text: text, count: count}
+	k := Keys{count: count}
 	switch {
 	case kind == "" && len(args) == 1:
 		return k, nil
@@ -84,9 +83,6 @@ func zipf(count int, exponent float64) []float64 {
 	}
 	return below
 }
-
-// String is the text that it was read from.
-func (k Keys) String() string { return k.text }
 
 // None reports whether records have no keys.
 func (k Keys) None() bool { return k.count == 0 }

@@ -74,9 +74,6 @@ func (w Workload) Value(key string) (text string, given bool) { return w.values[
 // Reads reports whether anybody reads beside the load.
 func (w Workload) Reads() bool { return w.Readers > 0 || w.Members > 0 }
 
-// OpenLoop reports whether records are due at given moments.
-func (w Workload) OpenLoop() bool { return w.Rate > 0 || len(w.Steps) > 0 || w.Find != nil }
-
 // Parse makes a workload of a kind from the keys that were given; the others have their defaults.
 func Parse(kind string, given map[string]string) (Workload, error) {
 	k := kindOf(kind)
@@ -167,6 +164,8 @@ func (w *Workload) check() error {
 	case w.Sizes.Max() < verify.StampBytes:
 		return fmt.Errorf("record-size: must be at least %d: a value says who wrote it, and when it was due",
 			verify.StampBytes)
+	case w.Sizes.Max() > dist.SizeMax:
+		return fmt.Errorf("record-size: must be at most %d MiB", dist.SizeMax>>20)
 	case w.Idempotent && w.Acks != "all":
 		return fmt.Errorf("acks: %s cannot be idempotent; add idempotent=false, or leave acks at all", w.Acks)
 	case w.Acks == "0" && w.Find != nil && w.Find.Latency == "ack":

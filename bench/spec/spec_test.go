@@ -40,7 +40,7 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, w.Configs); diff != "" {
 		t.Error(diff)
 	}
-	if w.Rate != 20_000 || w.Length != 90*time.Second || w.Compress != 0.5 || w.Verify || !w.OpenLoop() || !w.Reads() {
+	if w.Rate != 20_000 || w.Length != 90*time.Second || w.Compress != 0.5 || w.Verify || !w.Reads() {
 		t.Errorf("%+v", w)
 	}
 	if text, given := w.Value("rate"); text != "20k" || !given {
@@ -50,7 +50,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("%q, %v", text, given)
 	}
 	s, err := Parse("produce", map[string]string{"steps": "1000, 2k"})
-	if err != nil || !slices.Equal(s.Steps, []float64{1000, 2000}) || !s.OpenLoop() || s.Reads() {
+	if err != nil || !slices.Equal(s.Steps, []float64{1000, 2000}) || s.Reads() {
 		t.Errorf("%+v (%v)", s, err)
 	}
 	f, err := Parse("produce", map[string]string{"find": "p99.9 < 5 ms", "rate": "100"})
@@ -78,6 +78,7 @@ func TestErrors(t *testing.T) {
 		{"e2e", map[string]string{"acks": "1"}, "acks: 1 cannot be idempotent"},
 		{"e2e", map[string]string{"record-size": "uniform:x"}, "record-size: want uniform"},
 		{"e2e", map[string]string{"record-size": "10"}, "record-size: must be at least 32"},
+		{"e2e", map[string]string{"record-size": "99%:100,1%:1GiB"}, "record-size: must be at most 64 MiB"},
 		{"e2e", map[string]string{"keys": "zipf"}, "keys: "},
 		{"e2e", map[string]string{"partitions": "0"}, `partitions: "0" must be a number from 1`},
 		{"e2e", map[string]string{"topic": "a b"}, `topic: "a b" is no name`},

@@ -99,12 +99,6 @@ func NewLog(o Options) *Log { return &Log{options: o} }
 // Counts are those so far; what is lost is known after Finish only.
 func (l *Log) Counts() Counts { return l.counts }
 
-// Faults are the first ones.
-func (l *Log) Faults() []Fault { return l.faults }
-
-// Next is the offset behind the last record.
-func (l *Log) Next() int64 { return l.next }
-
 // Record looks at the next record. The stamp is for its latency: it is given only for a record that is what it should
 // be.
 func (l *Log) Record(offset int64, key, value []byte) (Stamp, bool) {
