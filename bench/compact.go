@@ -15,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"spate/bench/dist"
 )
 
 // Compaction describes a compacted topic of one partition: many updates of fewer keys, drawn at random.
@@ -29,10 +31,7 @@ const compactKeyBytes = 12
 
 // key is which key an update is of: the same ones in every run.
 func (c Compaction) key(update int64) int64 {
-	x := uint64(update) * 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return int64((x ^ x>>31) % uint64(c.Keys))
+	return int64(dist.Nth(uint64(update)) % uint64(c.Keys))
 }
 
 // Fill makes the topic, of which nothing is to be compacted yet, and writes the updates, uncounted.
@@ -86,12 +85,15 @@ type Compacted struct {
 func (c Compaction) Run(ctx context.Context, t Target, dataDir string) (Compacted, error) {
 	var out Compacted
 	logs, err := filepath.Glob(filepath.Join(dataDir, c.Topic+"-0", "*.log"))
-	if err != nil || len(logs) < 2 {
-		return out, fmt.Errorf("nothing to compact: %d segments, %w", len(logs), err)
+	if err != nil {
+		return out, err
+	}
+	if len(logs) < 2 {
+		return out, fmt.Errorf("nothing to compact: %d segments", len(logs))
 	}
 	active := strings.TrimLeft(strings.TrimSuffix(filepath.Base(slices.Max(logs)), ".log"), "0")
 	clean := "\n" + c.Topic + " 0 " + active + "\n"
-	usage, err := UsageOf(t.PID)
+	usage, err := SpentBy(t.PID)
 	if err != nil {
 		return out, err
 	}
@@ -106,7 +108,7 @@ func (c Compaction) Run(ctx context.Context, t Target, dataDir string) (Compacte
 			if err == nil && strings.Contains(string(text)+"\n", clean) {
 				return s, nil
 			}
-			if usage, err = UsageOf(t.PID); err != nil {
+			if usage, err = SpentBy(t.PID); err != nil {
 				return s, err
 			}
 			out.Peak = max(out.Peak, usage.AnonymousBytes)

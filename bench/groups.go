@@ -209,9 +209,12 @@ func (g Groups) check(ctx context.Context, client *kgo.Client, first, end int) e
 		}
 		for _, t := range group.Topics {
 			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil || p.Offset != want[group.Group] {
-					return fmt.Errorf("%s has committed %d of partition %d, not %d (%w)",
-						group.Group, p.Offset, p.Partition, want[group.Group], err)
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return fmt.Errorf("offset of %s, partition %d: %w", group.Group, p.Partition, err)
+				}
+				if p.Offset != want[group.Group] {
+					return fmt.Errorf("%s has committed %d of partition %d, not %d", group.Group, p.Offset, p.Partition,
+						want[group.Group])
 				}
 				delete(want, group.Group)
 			}

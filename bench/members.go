@@ -57,8 +57,8 @@ func (r *run) addGroup() error {
 	deadline := time.Now().Add(makeWithin)
 	for g.open() > 0 {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("group %s: %d partitions have no owner after %v: %w", g.id, g.open(), makeWithin,
-				errors.Join(r.meter.firstError()))
+			return errors.Join(fmt.Errorf("group %s: %d partitions have no owner after %v", g.id, g.open(), makeWithin),
+				r.meter.firstError())
 		}
 		if r.soft.Err() != nil {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"spate/bench/result"
@@ -115,7 +116,10 @@ func (r *run) ends() ([]int64, error) {
 	ends := make([]int64, r.partitions)
 	for p := range ends {
 		end, ok := listed.Lookup(r.topics[p/r.w.Partitions], int32(p%r.w.Partitions))
-		if !ok || end.Err != nil {
+		if !ok {
+			end.Err = kerr.UnknownTopicOrPartition
+		}
+		if end.Err != nil {
 			return nil, fmt.Errorf("ask for the end of %s, partition %d: %w", r.topics[p/r.w.Partitions],
 				p%r.w.Partitions, end.Err)
 		}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"spate/bench/dist"
 	"spate/bench/result"
 	"spate/bench/spec"
 )
@@ -45,7 +45,7 @@ func (s Sample) MBPerSecond() float64 { return float64(s.Bytes) / 1e6 / s.Elapse
 
 // measure runs f and fills in the time it took and what the broker used meanwhile.
 func measure(t Target, f func() (Sample, error)) (Sample, error) {
-	before, err := UsageOf(t.PID)
+	before, err := SpentBy(t.PID)
 	if err != nil {
 		return Sample{}, err
 	}
@@ -55,7 +55,7 @@ func measure(t Target, f func() (Sample, error)) (Sample, error) {
 		return s, err
 	}
 	s.Elapsed = time.Since(began)
-	after, err := UsageOf(t.PID)
+	after, err := SpentBy(t.PID)
 	s.User, s.System = after.User-before.User, after.System-before.System
 	return s, err
 }
@@ -206,10 +206,7 @@ func fromStart(topic string, partitions int32) map[string]map[int32]kgo.Offset {
 
 // randomBytes are the same in every run, and do not compress.
 func randomBytes(n int) []byte {
-	random := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(random.Uint32())
-	}
+	dist.NewSource(1, 0).Fill(b)
 	return b
 }

@@ -21,15 +21,24 @@ type Source struct{ state uint64 }
 // NewSource makes a source; those of one seed and different streams have nothing in common.
 func NewSource(seed, stream uint64) *Source {
 	s := &Source{seed}
-	s.state = s.Next() ^ stream*0x9e3779b97f4a7c15
+	s.state = s.Next() ^ stream*gap
 	s.state = s.Next()
 	return s
 }
 
 // Next is the next number, of all equally likely ones.
 func (s *Source) Next() uint64 {
-	s.state += 0x9e3779b97f4a7c15
-	x := s.state
+	s.state += gap
+	return mixed(s.state)
+}
+
+// Nth is number n of one sequence, without those before it.
+func Nth(n uint64) uint64 { return mixed(n * gap) }
+
+// gap is by how much the state of a source grows from number to number: 2^64 by the golden ratio, and odd.
+const gap = 0x9e3779b97f4a7c15
+
+func mixed(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

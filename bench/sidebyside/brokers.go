@@ -121,7 +121,7 @@ func inTurn(brokers []broker, rounds int, say sayer, measure func(n int) error) 
 func settle() { time.Sleep(3 * time.Second) }
 
 func addMemory(r results, row string, t *running) error {
-	u, err := bench.UsageOf(t.PID)
+	u, err := bench.SpentBy(t.PID)
 	r.add(row, float64(u.AnonymousBytes)/(1<<20))
 	return err
 }
