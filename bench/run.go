@@ -54,7 +54,7 @@ func Run(ctx context.Context, t Target, w spec.Workload, o RunOptions) (*result.
 		_, given := w.Value(key.Name)
 		r.result.Settings = append(r.result.Settings, result.Setting{Key: key.Name, Value: key.Default, Given: given})
 	}
-	r.result.Environment = environment(t, o.Tool)
+	r.result.Environment = Environment(t, o.Tool)
 	r.progress.observe = o.Observe
 	r.meter = newMeter(t.PID, r.progress.second)
 	giveUp.Go("bench: watchdog", func() { r.watch(cmp.Or(o.patience, giveUpAfter), stopSending) })

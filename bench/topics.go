@@ -148,8 +148,8 @@ func (r *run) note(format string, args ...any) {
 	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
 }
 
-// environment is what is known of this machine.
-func environment(t Target, tool string) result.Environment {
+// Environment is what is known of this machine.
+func Environment(t Target, tool string) result.Environment {
 	e := result.Environment{Tool: tool, Go: runtime.Version(), CPUs: runtime.GOMAXPROCS(0), Bootstrap: t.Bootstrap,
 		BrokerPID: t.PID}
 	e.Host, _ = os.Hostname() // what is not known is left out

@@ -2,16 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"spate/bench"
 	"spate/bench/versus"
 )
 
@@ -288,29 +287,11 @@ func figure(v float64) string {
 
 // machine describes where and when the figures were taken.
 func machine() string {
-	var name unix.Utsname
-	kernel := "unknown kernel"
-	if unix.Uname(&name) == nil {
-		kernel = "Linux " + unix.ByteSliceToString(name.Release[:])
-	}
-	model := "unknown processor"
-	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, rest, ok := strings.Cut(string(info), "model name"); ok {
-			line, _, _ := strings.Cut(rest, "\n")
-			model = strings.TrimSpace(strings.TrimLeft(line, "\t :"))
-		}
-	}
 	revision := "unknown revision"
 	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		revision = strings.TrimSpace(string(out))
 	}
-	return fmt.Sprintf(
-		"%s: %d × %s, %s, %s, Spate %s",
-		time.Now().UTC().Format("2006-01-02"),
-		runtime.NumCPU(),
-		model,
-		kernel,
-		runtime.Version(),
-		revision,
-	)
+	e := bench.Environment(bench.Target{}, "")
+	return fmt.Sprintf("%s: %d × %s, Linux %s, %s, Spate %s", time.Now().UTC().Format("2006-01-02"), e.CPUs,
+		cmp.Or(e.CPU, "unknown processor"), cmp.Or(e.Kernel, "of unknown version"), e.Go, revision)
 }
