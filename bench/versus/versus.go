@@ -51,10 +51,10 @@ type Workload struct {
 
 // Row is one figure on both sides.
 type Row struct {
-	report.Figure              // its Value is nothing here
-	A             Spread       `json:"a"`
-	B             Spread       `json:"b"`
-	Values        [2][]float64 `json:"values"`
+	report.Figure
+	A      Spread       `json:"a"`
+	B      Spread       `json:"b"`
+	Values [2][]float64 `json:"values"`
 	// Ratio is that of A to B; nil where a side lacks the figure or it is zero.
 	Ratio *Ratio `json:"ratio,omitempty"`
 }

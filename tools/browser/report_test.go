@@ -187,7 +187,7 @@ func TestBlindness(t *testing.T) {
 	}
 }
 
-// TestReportOfRun looks at the page of a real run, as a user gets it, and at that of a comparison of a broker with
+// TestReportOfRun looks at the pages of real runs, as a user gets them, and at that of a comparison of a broker with
 // itself.
 func TestReportOfRun(t *testing.T) {
 	binary, err := proc.Binary()
@@ -203,6 +203,8 @@ func TestReportOfRun(t *testing.T) {
 	side := fmt.Sprintf("%s,%d", b.Bootstrap, b.PID)
 	for name, args := range map[string][]string{
 		"run": {"e2e", "-b", b.Bootstrap, "--pid", fmt.Sprint(b.PID), "--rate", "500", "--duration", "4s"},
+		"groups": {"groups", "-b", b.Bootstrap, "--pid", fmt.Sprint(b.PID), "--rate", "500", "--duration", "8s",
+			"--churn", "2s", "--warm-up", "1s"},
 		"versus": {"versus", "--a", side, "--b", side, "e2e rate=200 duration=2s warm-up=0s",
 			"produce records=1000 warm-up=0s", "--rounds", "1"},
 	} {
