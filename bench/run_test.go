@@ -337,7 +337,8 @@ func TestKilled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		killed := false
 		o := RunOptions{patience: time.Hour, Observe: func(p Progress) {
-			if p.Second == nil || p.Phase != result.PhaseLoad || killed {
+			s := p.Second
+			if s == nil || s.Phase != result.PhaseLoad || s.ProducedRecords == 0 || killed {
 				return
 			}
 			killed = true
