@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spate/bench"
+	benchreport "spate/bench/report"
 	benchresult "spate/bench/result"
 )
 
@@ -31,13 +32,17 @@ func (b *benchProgress) show(p bench.Progress) {
 		b.phase, b.silent = p.Phase, time.Now()
 		return
 	}
-	if p.Second == nil && time.Since(b.silent) < time.Second {
+	s := p.Second
+	if s != nil && s.Length < benchreport.LengthMin {
+		s = nil
+	}
+	if s == nil && time.Since(b.silent) < time.Second {
 		return
 	}
 	b.silent = time.Now()
 	line := fmt.Sprintf("%5s  %-8s", shortDuration(time.Since(b.began).Seconds()), p.Phase)
-	if p.Second != nil {
-		line += "  " + secondText(p.Second)
+	if s != nil {
+		line += "  " + secondText(s)
 	}
 	if p.Fraction >= 0 && p.Phase != benchresult.PhaseDrain {
 		line += fmt.Sprintf("  %3.0f%%", p.Fraction*100)

@@ -251,8 +251,11 @@ func printVersus(out io.Writer, o *versus.Outcome) error {
 		if n > 0 {
 			fmt.Fprintln(out)
 		}
-		fmt.Fprintf(out, "%s: medians of %s (the smallest to the largest)\n", escaped(w.Name),
-			plural(int64(len(w.Runs[0])), "round"))
+		what := "one round"
+		if rounds := len(w.Runs[0]); rounds > 1 {
+			what = fmt.Sprintf("medians of %d rounds (the smallest to the largest)", rounds)
+		}
+		fmt.Fprintf(out, "%s: %s\n", escaped(w.Name), what)
 		found := w.Table(o.Sides)
 		t := &table{indent: "  ", header: found.Header}
 		for _, row := range found.Rows {
