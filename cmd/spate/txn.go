@@ -41,7 +41,7 @@ func explainTxn(id string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, kerr.TransactionalIDNotFound):
-		return fmt.Errorf(`transactional id %s is not known: %w; "spate txn list" shows those that are`, id, err)
+		return sentence(err, `transactional id %s is not known; "spate txn list" shows those that are`, id)
 	case errors.Is(err, kerr.CoordinatorNotAvailable), errors.Is(err, kerr.CoordinatorLoadInProgress),
 		errors.Is(err, kerr.NotCoordinator):
 		return fmt.Errorf("transactional id %s: its coordinator is not ready (%w); try again in a moment", id, err)
