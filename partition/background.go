@@ -84,6 +84,7 @@ type doomed struct {
 	due      time.Time
 	log      *Log // whose segments they are
 	segments []*segment.Segment
+	named    bool // their files still have their own names, because something was exhausted
 	folder   string
 }
 
@@ -267,6 +268,10 @@ func (d *LogDir) removeDoomed(now time.Time) (next time.Time) {
 	})
 	d.mu.Unlock()
 	for _, x := range due {
+		if x.named {
+			_ = x.log.retire(x.segments, now) // a failure is in the directory's state
+			continue
+		}
 		err := d.remove(&x)
 		if vfs.Exhausted(err) { // removing a folder takes descriptors
 			x.due = now.Add(retryDelay)

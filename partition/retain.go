@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -81,35 +82,35 @@ func (l *Log) retire(list []*segment.Segment, now time.Time) error {
 		return err
 	}
 	var renamed []*segment.Segment
+	left := list
 	err := l.saveSideFilesMaintained()
 	if err == nil || vfs.Exhausted(err) {
 		// What the producers did in the segments that go is from now on only in the snapshots. A disk too full for them
 		// is no reason to keep the segments.
-		renamed, err = l.renameDeleted(list)
-	}
-	for _, s := range list {
-		if !slices.Contains(renamed, s) {
-			s.Abandon() // the next start, which knows where the log begins, removes what is left of it
-		}
+		renamed, left, err = l.renameDeleted(list)
 	}
 	if len(renamed) > 0 {
 		l.dir.doom(doomed{due: now.Add(l.config.Load().FileDeleteDelay), log: l, segments: renamed})
+	}
+	if vfs.Exhausted(err) {
+		l.dir.doom(doomed{due: now.Add(retryDelay), log: l, segments: left, named: true})
+		return err
+	}
+	for _, s := range left {
+		s.Abandon() // the next start, which knows where the log begins, removes what is left of it
 	}
 	return err
 }
 
 // renameDeleted renames the files of segments that left the log, oldest first and each durably: a crash leaves no hole.
-// A segment that there is no room to rename is removed, which takes none.
-func (l *Log) renameDeleted(list []*segment.Segment) (renamed []*segment.Segment, err error) {
-	for _, s := range list {
-		err := s.RenameDeleted()
-		switch {
-		case err == nil:
-			renamed = append(renamed, s)
-		case vfs.Exhausted(err):
-			if err = s.Remove(); err == nil {
-				l.dir.stats.SegmentsDeleted.Add(1)
-			}
+// A segment that there is no room to rename is removed, which takes none. left are those from the first on where also
+// something else failed; it may be called again with them.
+func (l *Log) renameDeleted(list []*segment.Segment) (renamed, left []*segment.Segment, err error) {
+	for i, s := range list {
+		refused := s.RenameDeleted()
+		err := refused
+		if vfs.Exhausted(err) || errors.Is(err, segment.ErrClosed) { // closed: it was to be removed before
+			err = s.Remove()
 		}
 		if err == nil {
 			err = l.removeSnapshot(s.BaseOffset())
@@ -118,10 +119,15 @@ func (l *Log) renameDeleted(list []*segment.Segment) (renamed []*segment.Segment
 			err = l.dir.env.FS.SyncDir(l.path())
 		}
 		if err != nil {
-			return renamed, l.storageError(err)
+			return renamed, list[i:], l.storageError(err)
+		}
+		if refused == nil {
+			renamed = append(renamed, s)
+		} else {
+			l.dir.stats.SegmentsDeleted.Add(1)
 		}
 	}
-	return renamed, nil
+	return renamed, nil, nil
 }
 
 // detachExpired takes the expired segments out of the log.

@@ -166,6 +166,69 @@ func retainOnFullDisk(t *testing.T, renames int) {
 	wantOffsets(t, l, 7, 7, 7, 7)
 }
 
+// Goal: what retention takes out of a log goes from the disk too, whatever there is no room for at first. Method: each
+// of its operations in turn fails for want of room, and some after it; later there is room again.
+func TestRetentionGoesOnAfterAFullDisk(t *testing.T) {
+	for fails := 1; fails <= 3; fails++ {
+		last := 0
+		for at := 0; at <= last; at++ {
+			last = retainWithout(t, at, fails)
+		}
+		t.Logf("%d operations, of which %d fail", last, fails)
+	}
+}
+
+// retainWithout has operations of a retention check fail, beginning with that of number at, and gives how many there
+// are.
+func retainWithout(t *testing.T, at, fails int) (count int) {
+	w := newWorld()
+	w.options.Files = NewOpenFiles(100)
+	isCounted := false
+	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
+		isSync := op.Kind == vfs.OpSyncDir && strings.HasSuffix(op.Name, testTP.String())
+		isAway := op.Kind == vfs.OpRename && strings.HasSuffix(op.To, segment.DeletedSuffix)
+		if !isCounted || !isSync && !isAway && op.Kind != vfs.OpRemove {
+			return nil
+		}
+		count++
+		if at < count && count <= at+fails {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
+	l := w.openLog(t, c)
+	d := l.Dir()
+	for range 7 {
+		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
+	}
+	must(l.Flush())
+	l.AdvanceHighWatermark(6) // the active segment stays
+	d.Poll(w.clock.Now())
+	w.clock.Advance(2 * time.Hour)
+	isCounted = true
+	d.Poll(w.clock.Now())
+	w.clock.Advance(retryDelay)
+	d.Poll(w.clock.Now())
+	for range fails + 1 { // what was renamed is removed, and tried again
+		w.clock.Advance(c.FileDeleteDelay)
+		d.Poll(w.clock.Now())
+	}
+	if d.Failed() != nil || w.options.Files.Count() > 1 || d.Stats().SegmentsDeleted.Load() != 2 {
+		t.Errorf("%d from %d on: %v, %d files are open, %d segments deleted", fails, at, d.Failed(),
+			w.options.Files.Count(), d.Stats().SegmentsDeleted.Load())
+	}
+	entries, err := w.disk.ReadDir(l.path())
+	must(err)
+	for _, e := range entries {
+		if base, _, ok := segment.ParseFileName(e.Name()); ok && base < 6 {
+			t.Errorf("%d from %d on: %s is left", fails, at, e.Name())
+		}
+	}
+	return count
+}
+
 // TestRetentionBySize keeps at least retention.bytes.
 func TestRetentionBySize(t *testing.T) {
 	w := newWorld()
