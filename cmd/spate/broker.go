@@ -95,7 +95,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger, out io.Write
 	if err != nil {
 		return err
 	}
-	env := broker.Env{Clock: clock.Real{}, FS: vfs.OS{}, Rand: rand.Reader, Log: log}
+	env := broker.Env{Clock: clock.Real{}, FS: vfs.NewOS(), Rand: rand.Reader, Log: log}
 	b, err := broker.Open(env, c)
 	if err != nil {
 		return errors.Join(err, endpoint.close(ctx))

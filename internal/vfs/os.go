@@ -14,8 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OS is the machine's file system.
-type OS struct{}
+// OS is the machine's file system. The zero value is one that remembers no locks.
+type OS struct {
+	held *heldLocks // nil: none is remembered
+}
+
+// NewOS makes one whose SyncDir can fall back on the files that it has locked.
+func NewOS() OS { return OS{held: &heldLocks{files: map[*osLock]bool{}}} }
 
 var _ FS = OS{}
 
@@ -64,10 +69,10 @@ func (OS) RemoveAll(name string) error { return os.RemoveAll(name) }
 
 // SyncDir makes the names in the directory durable, also when the process has no descriptor left to open it with and
 // holds the Lock of a file on the same file system: then it runs syncfs on that.
-func (OS) SyncDir(name string) error {
+func (o OS) SyncDir(name string) error {
 	d, err := os.Open(name)
-	if OutOfFiles(err) {
-		return syncWithout(name, err)
+	if OutOfFiles(err) && o.held != nil {
+		return o.held.sync(name, err)
 	}
 	if err != nil {
 		return err
@@ -95,7 +100,7 @@ func (OS) SyncAll(name string) error {
 // Lock takes an exclusive flock on name, and the record lock that Apache Kafka takes: the kernel keeps the two apart,
 // and a directory must not have one broker of each. The file stays behind when the lock is given up: removing it would
 // let two processes lock two files of one name.
-func (OS) Lock(name string) (io.Closer, error) {
+func (o OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -113,39 +118,45 @@ func (OS) Lock(name string) (io.Closer, error) {
 		}
 		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 	}
-	l := &osLock{File: f}
-	held.mu.Lock()
-	held.locks[l] = true
-	held.mu.Unlock()
+	if o.held == nil {
+		return f, nil
+	}
+	l := &osLock{File: f, held: o.held}
+	o.held.mu.Lock()
+	o.held.files[l] = true
+	o.held.mu.Unlock()
 	return l, nil
 }
 
-// held is the locks of this process: each is a descriptor that is there when there are no more.
-var held = struct {
+// heldLocks are the files that are locked: each is a descriptor that is there when there are no more.
+type heldLocks struct {
 	mu    sync.Mutex
-	locks map[*osLock]bool
-}{locks: map[*osLock]bool{}}
+	files map[*osLock]bool
+}
 
 // osLock is a file that is locked.
-type osLock struct{ *os.File }
+type osLock struct {
+	*os.File
+	held *heldLocks
+}
 
 // Close gives the lock up.
 func (l *osLock) Close() error {
-	held.mu.Lock()
-	delete(held.locks, l)
-	held.mu.Unlock()
+	l.held.mu.Lock()
+	delete(l.held.files, l)
+	l.held.mu.Unlock()
 	return l.File.Close()
 }
 
-// syncWithout is SyncDir without a new descriptor; failed is why there is none.
-func syncWithout(name string, failed error) error {
+// sync is SyncDir without a new descriptor; failed is why there is none.
+func (h *heldLocks) sync(name string, failed error) error {
 	var dir, file unix.Stat_t
 	if err := unix.Stat(name, &dir); err != nil {
 		return &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	held.mu.Lock()
-	defer held.mu.Unlock() // nobody closes one meanwhile
-	for l := range held.locks {
+	h.mu.Lock()
+	defer h.mu.Unlock() // nobody closes one meanwhile
+	for l := range h.files {
 		if err := unix.Fstat(int(l.Fd()), &file); err != nil || file.Dev != dir.Dev {
 			continue
 		}

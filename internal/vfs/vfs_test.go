@@ -445,14 +445,15 @@ func TestSyncDirWithoutDescriptors(t *testing.T) {
 		defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }()
 		return do()
 	}
-	sync := func() error { return OS{}.SyncDir(dir) }
+	disk := NewOS()
+	sync := func() error { return disk.SyncDir(dir) }
 	if err := withoutFiles(sync); !OutOfFiles(err) {
 		t.Errorf("without a lock: %v", err)
 	}
-	lock, err := OS{}.Lock(path.Join(dir, "lock"))
+	lock, err := disk.Lock(path.Join(dir, "lock"))
 	must(t, err)
 	must(t, withoutFiles(sync))
-	elsewhere := func() error { return OS{}.SyncDir("/proc") }
+	elsewhere := func() error { return disk.SyncDir("/proc") }
 	if err := withoutFiles(elsewhere); !OutOfFiles(err) {
 		t.Errorf("on another file system: %v", err)
 	}
