@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -273,48 +274,109 @@ func BenchmarkUse(b *testing.B) {
 	}
 }
 
+// asking is a disk that has a question asked before or after one of the renamings and removals. The operation goes on
+// when it is answered, or waits for the operation itself.
+type asking struct {
+	vfs.FS
+	ask    func() error // nil: nothing is counted yet
+	at     int          // where to ask, from 0: twice the number of the operation, and one more for after it
+	count  int
+	answer chan error
+}
+
+// Rename may ask before and after.
+func (a *asking) Rename(from, to string) error {
+	return a.between(func() error { return a.FS.Rename(from, to) })
+}
+
+// Remove may ask before and after.
+func (a *asking) Remove(name string) error {
+	return a.between(func() error { return a.FS.Remove(name) })
+}
+
+func (a *asking) between(do func() error) error {
+	a.step()
+	err := do()
+	a.step()
+	return err
+}
+
+func (a *asking) step() {
+	if a.ask == nil {
+		return
+	}
+	if a.count++; a.count != a.at+1 {
+		return
+	}
+	a.answer = make(chan error, 1)
+	go func() { a.answer <- a.ask() }()
+	for stacks := make([]byte, 1<<20); len(a.answer) == 0; runtime.Gosched() {
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "[sync.Mutex.Lock") && strings.Contains(stack, "index.(*File).mapFile") {
+				return
+			}
+		}
+	}
+}
+
 // TestAbortedWhileSegmentGoes: who asks for aborted transactions while the files are renamed or removed is told all of
-// them, or that the segment is gone; never that there are none. Method: ask between any two steps.
+// them, or that the segment is gone; never that there are none. Method: ask before and after each step, of a segment
+// whose index nobody has read yet.
 func TestAbortedWhileSegmentGoes(t *testing.T) {
 	for name, leave := range map[string]func(*Segment) error{
 		"renamed": (*Segment).RenameDeleted, "removed": (*Segment).Remove,
 	} {
 		t.Run(name, func(t *testing.T) {
-			step, steps := 0, 1
-			for at := 0; at < steps; at++ {
-				var s *Segment
-				asked := make(chan error, 1)
-				ask := func() {
-					list, _, err := s.Aborted(nil, 0, 10)
-					if err == nil && len(list) != 1 {
-						err = fmt.Errorf("%d aborted transactions", len(list))
-					}
-					asked <- err
-				}
-				disk := vfs.NewFault(memDisk(t), func(op vfs.Op) error {
-					if op.Kind == vfs.OpRename || op.Kind == vfs.OpRemove {
-						if step == at {
-							go ask()
-							runtime.Gosched()
-						}
-						step++
-					}
-					return nil
-				})
-				s = create(t, disk, 0, testOptions())
-				stamped(t, s, 100, 3)
-				must(t, s.AppendAborted(index.Transaction{ProducerID: 7, LastStableOffset: 1}))
-				must(t, s.Seal())
-				step = 0
+			for at, count := 0, 1; at < count; at++ {
+				disk := &asking{FS: memDisk(t), at: at}
+				s := withAborted(t, disk)
+				disk.ask = func() error { return oneAborted(s) }
 				must(t, leave(s))
-				steps = step
-				if err := <-asked; err != nil && !errors.Is(err, ErrClosed) {
-					t.Errorf("before step %d: %v", at, err)
+				if err := <-disk.answer; err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("at step %d: %v", at, err)
 				}
-			}
-			if steps < len(suffixes) {
-				t.Errorf("%d steps", steps)
+				if count = disk.count; count < 2*len(suffixes) {
+					t.Errorf("%d steps", count)
+				}
 			}
 		})
 	}
+}
+
+// TestAbortedOfARemovedSegment: the same where all of the removing comes between two steps of the question: it has the
+// segment, and not yet the index.
+func TestAbortedOfARemovedSegment(t *testing.T) {
+	var s *Segment
+	mem := memDisk(t)
+	disk := vfs.NewFault(mem, func(op vfs.Op) error {
+		if s != nil && op.Kind == vfs.OpOpen && path.Ext(op.Name) == index.TransactionKind.Suffix {
+			s.Abandon() // and then Remove removes the files
+			return mem.Remove(op.Name)
+		}
+		return nil
+	})
+	made := withAborted(t, disk)
+	s = made
+	if err := oneAborted(made); !errors.Is(err, ErrClosed) {
+		t.Errorf("told %v", err)
+	}
+}
+
+// withAborted makes a sealed segment with an aborted transaction.
+func withAborted(t *testing.T, disk vfs.FS) *Segment {
+	t.Helper()
+	s := create(t, disk, 0, testOptions())
+	stamped(t, s, 100, 3)
+	must(t, s.AppendAborted(index.Transaction{ProducerID: 7, LastStableOffset: 1}))
+	must(t, s.Seal())
+	return s
+}
+
+// oneAborted asks for the aborted transactions and wants one.
+func oneAborted(s *Segment) error {
+	list, _, err := s.Aborted(nil, 0, 10)
+	if err == nil && len(list) != 1 {
+		return fmt.Errorf("%d aborted transactions", len(list))
+	}
+	return err
 }
