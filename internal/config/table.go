@@ -24,8 +24,6 @@ var Keys = []Key{
 	{Name: "add.partitions.to.txn.retry.backoff.max.ms", Type: Int, Default: "100", Valid: atLeast(0),
 		Doc: "How long a broker waits to add a partition to a transaction while the producer's last one is still " +
 			"being completed; then the producer is told to."},
-	{Name: "add.partitions.to.txn.retry.backoff.ms", Type: Int, Default: "20", Valid: atLeast(1),
-		Doc: "Read and not used: a broker here does not try again, it is told when that transaction is completed."},
 	{Name: "advertised.listeners", Type: List, Unset: true,
 		Doc: "What clients are told to connect to, NAME://host:port for each listener; unset: the listeners."},
 	{Name: "alter.config.policy.class.name", Type: Class, Unset: true, Valid: refused("Policies are Java classes"),
