@@ -425,3 +425,33 @@ func TestTransactionsAreDowngraded(t *testing.T) {
 		t.Errorf("committed are %q, open: %v", got, isOpen)
 	}
 }
+
+// Goal: a partition that makes a transaction too large for the log of its coordinator is refused with the error of
+// Kafka's coordinator, and what was added before can be ended. Method: partitions are added until no more fit, by both
+// protocols.
+func TestATransactionGetsNoLargerThanItsLog(t *testing.T) {
+	for _, isOlder := range []bool{true, false} {
+		t.Run(fmt.Sprintf("older %v", isOlder), func(t *testing.T) {
+			n := startNode(t, with("message.max.bytes=600"))
+			p := &txnProducer{c: n.client(), id: "t", isOlder: isOlder}
+			if err := p.begin(); err != nil {
+				t.Fatal(err)
+			}
+			count, code := 0, kafka.NoError
+			for code == kafka.NoError {
+				topic := strings.Repeat("t", 60) + fmt.Sprint(count)
+				n.createTopic(topic, 1)
+				var err error
+				if code, err = p.write(topic, 0, "value"); err != nil {
+					t.Fatal(err)
+				}
+				count++
+			}
+			if code != kafka.UnknownServerError.Code || count < 4 {
+				t.Fatalf("partition %d: %s", count, errorName(code))
+			}
+			p.mustEnd(t, true)
+			p.await(t, "CompleteCommit")
+		})
+	}
+}

@@ -76,10 +76,13 @@ type Outcome struct {
 	// Transaction is that of the records, nil outside of any. If the log refuses them, all who wait for the outcome are
 	// told so, and nothing of it has happened.
 	Transaction *Transaction
-	Replies     []Reply
-	Timers      []Timer
-	Tasks       []any
-	Notes       []Note
+	// Spare is how many bytes larger than the records what has to be written later may be. Records that would leave no
+	// room for that in a batch are refused like those that are too large themselves.
+	Spare   int
+	Replies []Reply
+	Timers  []Timer
+	Tasks   []any
+	Notes   []Note
 }
 
 // Note is what people who look after a cluster want to read about a group, such as why it rebalances. Notes are logged;
@@ -122,6 +125,7 @@ func (o *Outcome) Note(group, text string) { o.Notes = append(o.Notes, Note{Grou
 // Join adds all of another outcome, which is of no transaction, after this one.
 func (o *Outcome) Join(other Outcome) {
 	o.Records = append(o.Records, other.Records...)
+	o.Spare = max(o.Spare, other.Spare)
 	o.Replies = append(o.Replies, other.Replies...)
 	o.Timers = append(o.Timers, other.Timers...)
 	o.Tasks = append(o.Tasks, other.Tasks...)

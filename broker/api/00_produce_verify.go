@@ -279,6 +279,8 @@ func (o *produceOp) unverified(err error) error {
 		if o.version >= produceAdds {
 			return kafka.ConcurrentTransactions
 		}
+	case kafka.RecordListTooLarge.Code: // the coordinator's own, see groupCode
+		return kafka.UnknownServerError
 	}
 	switch code {
 	case kafka.InvalidTxnState.Code:

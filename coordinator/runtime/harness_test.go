@@ -52,6 +52,10 @@ type (
 		key      string
 		bytes, n int
 	} // writes n records of so many bytes
+	begin struct { // writes the pair, whose end may be so many bytes larger
+		pair  string
+		spare int
+	}
 )
 
 // machine keeps the last value of each key. What is applied, and in which place, is noted.
@@ -109,6 +113,10 @@ func (m *machine) Decide(_ time.Time, to coordinator.Token, cmd any) (o coordina
 		}
 		o.SetTimer(coordinator.TimerKey{Kind: 2, Group: c.key}, time.Unix(1001, 0))
 		o.Answer(to, "filled")
+	case begin:
+		o.Write(pairs(c.pair)...)
+		o.Spare = c.spare
+		o.Answer(to, "begun")
 	default:
 		o.Refuse(to, kafka.InvalidRequest)
 	}

@@ -129,9 +129,12 @@ func TestWhatDoesNotFitIsRefusedBeforeItIsApplied(t *testing.T) {
 	h.do("fits", set{[]string{"a=1"}})
 	h.do("too large", fill{"b", 500, 2})
 	h.do("after", set{[]string{"c=1"}})
+	h.do("has an end", begin{"d=1", 800})
+	h.do("could not end", begin{"e=1", 950})
 	h.settle()
-	h.expect("fits: 1", "too large: RECORD_LIST_TOO_LARGE", "after: 1")
-	if got := h.made[0].applied; !slices.Equal(got, []string{"0 a=1", "1 c=1"}) {
+	h.expect("fits: 1", "too large: RECORD_LIST_TOO_LARGE", "after: 1", "has an end: begun",
+		"could not end: RECORD_LIST_TOO_LARGE")
+	if got := h.made[0].applied; !slices.Equal(got, []string{"0 a=1", "1 c=1", "2 d=1"}) {
 		t.Errorf("applied %q", got)
 	}
 	h.clock.Advance(time.Second)
@@ -139,7 +142,7 @@ func TestWhatDoesNotFitIsRefusedBeforeItIsApplied(t *testing.T) {
 	if slices.Contains(h.made[0].notes, "fired b") {
 		t.Error("a timer of the refused outcome was set")
 	}
-	if n := h.Stats().TooLarge.Load(); n != 1 {
+	if n := h.Stats().TooLarge.Load(); n != 2 {
 		t.Errorf("%d counted", n)
 	}
 }

@@ -38,7 +38,7 @@ func (s *shard) writeTransaction(now time.Time, records []coordinator.Record, t 
 		return nil
 	}
 	b := &s.batch
-	bytes, err := s.encode(records)
+	bytes, err := s.encode(records, 0)
 	if err == nil {
 		err = s.reserve(now, bytes, len(records))
 	}

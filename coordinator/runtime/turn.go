@@ -109,7 +109,7 @@ func (s *shard) carryOut(now time.Time, o coordinator.Outcome) {
 		s.carryOutTransaction(now, &o)
 		return
 	}
-	refusal := s.write(now, o.Records)
+	refusal := s.write(now, &o)
 	if refusal == nil {
 		s.takeEffect(now, &o)
 		return
@@ -122,7 +122,7 @@ func (s *shard) carryOut(now time.Time, o coordinator.Outcome) {
 		return
 	}
 	instead := m.Refused(now, o.Records, refusal)
-	if refusal = s.write(now, instead.Records); refusal != nil {
+	if refusal = s.write(now, &instead); refusal != nil {
 		s.fall(now, fmt.Errorf("%w: what a machine writes instead of what was refused", refusal))
 		return
 	}
@@ -172,12 +172,13 @@ func (s *shard) park(now time.Time, to coordinator.Token, body any, err error) {
 
 // write puts records into the batch and applies them. An error is what who asked for them is told: they are too large,
 // or the disk is full, and nothing was done. The machine may be gone after it, but not with an error.
-func (s *shard) write(now time.Time, records []coordinator.Record) error {
+func (s *shard) write(now time.Time, o *coordinator.Outcome) error {
+	records := o.Records
 	if len(records) == 0 {
 		return nil
 	}
 	b := &s.batch
-	bytes, err := s.encode(records)
+	bytes, err := s.encode(records, o.Spare)
 	if err != nil {
 		return err
 	}
@@ -201,9 +202,9 @@ func (s *shard) write(now time.Time, records []coordinator.Record) error {
 	return nil
 }
 
-// encode lays records out, and refuses those that do not fit into a batch.
-func (s *shard) encode(records []coordinator.Record) (bytes int, err error) {
-	limit := s.log.BatchBytesMax()
+// encode lays records out, and refuses those that do not fit into a batch and leave so many bytes.
+func (s *shard) encode(records []coordinator.Record, spare int) (bytes int, err error) {
+	limit := s.log.BatchBytesMax() - spare
 	bytes = s.batch.encode(records, limit)
 	if record.HeaderBytes+bytes > limit {
 		s.host.stats.TooLarge.Add(1)

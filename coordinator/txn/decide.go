@@ -139,6 +139,7 @@ func (s *Shard) addPartitions(
 		next.Start = next.LastUpdate
 	}
 	out.Write(next)
+	out.Spare = next.EndSpare() // what can be begun can be ended
 	s.armSweep(out, now)
 	return reply, nil
 }

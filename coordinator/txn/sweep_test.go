@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -68,5 +69,58 @@ func TestNoIDExpiresWhileSomebodyWaits(t *testing.T) {
 	w.wait(time.Second)
 	if got := w.take(); !strings.Contains(got, "#1: in") {
 		t.Fatalf("the answer is lost: %q", got)
+	}
+}
+
+// open makes a transaction of an id that has used so many epochs, in a partition of each topic.
+func (w *world) open(id string, used kafka.ProducerEpoch, clientVersion int16, topics ...string) {
+	empty := record.Transaction{
+		ID: id, ProducerID: 5000, Epoch: used, NextProducerID: kafka.NoProducerID, TimeoutMs: 60_000,
+		State: record.Empty, Version: w.shard.valueVersion(),
+	}
+	w.follow(coordinator.Outcome{Records: []coordinator.Record{&empty}})
+	w.add(id, clientVersion, topics...)
+}
+
+func (w *world) add(id string, clientVersion int16, topics ...string) {
+	w.ask(id, func(kafka.ProducerID) any {
+		add := AddPartitions{ProducerID: 5000, Epoch: w.shard.ids[id].Epoch, ClientVersion: clientVersion}
+		for _, topic := range topics {
+			add.Partitions = append(add.Partitions, kafka.TopicPartition{Topic: topic})
+		}
+		return add
+	})
+}
+
+// Goal: a transaction that could be begun can be ended, although the record of its end is larger. Method: partitions
+// are added until no more fit into a batch, and then the transaction takes too long; with each version of transactions
+// before and after, and where a producer id is to be had first.
+func TestWhatCanBeBegunCanBeEnded(t *testing.T) {
+	for before := range versionTwo + 1 {
+		for after := range versionTwo + 1 {
+			for _, used := range []kafka.ProducerEpoch{1, epochLast} {
+				w := newWorld(testOptions())
+				w.tell(Version{Level: before})
+				w.limit = 3000
+				w.open("t", used, 0, "a")
+				var refused error
+				w.heard = func(r *coordinator.Reply) { refused = r.Err }
+				count := 0
+				for ; refused == nil; count++ {
+					w.add("t", 0, strings.Repeat("t", 1+count%9)+fmt.Sprint(count))
+				}
+				if !errors.Is(refused, kafka.RecordListTooLarge) || count < 100 {
+					t.Fatalf("version %d: %v after %d topics", before, refused, count)
+				}
+				w.tell(Version{Level: after})
+				w.wait(time.Minute + w.options.AbortInterval)
+				if used == epochLast && after == versionTwo && !w.answer("t", nil) {
+					t.Fatal("no producer id is asked for")
+				}
+				if state := w.shard.ids["t"].State; state != record.PrepareAbort {
+					t.Errorf("versions %d and %d, epoch %d: %s after %d topics", before, after, used, state, count)
+				}
+			}
+		}
 	}
 }

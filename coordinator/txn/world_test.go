@@ -28,6 +28,7 @@ type world struct {
 	tasks   []any // that were handed out and are not answered
 	token   coordinator.Token
 	refuse  int                      // how many outcomes with records are refused from now on
+	limit   int                      // the most bytes of an outcome's records, or 0 for any
 	heard   func(*coordinator.Reply) // is called with each reply that is given, unless nil
 	seen    strings.Builder
 }
@@ -86,13 +87,12 @@ func (p pair) decode(s *Shard) coordinator.Record {
 
 // follow carries out an outcome, as the runtime does.
 func (w *world) follow(o coordinator.Outcome) {
-	if len(o.Records) > 0 && w.refuse > 0 {
-		w.refuse--
+	if why := w.refusal(&o); why != nil {
 		for i := range o.Replies {
-			w.park(parked{reply: &coordinator.Reply{To: o.Replies[i].To, Err: kafka.NotCoordinator}})
+			w.park(parked{reply: &coordinator.Reply{To: o.Replies[i].To, Err: why}})
 		}
 		w.print("refused: %d records\n", len(o.Records))
-		o = w.shard.Refused(w.now, o.Records, kafka.NotCoordinator)
+		o = w.shard.Refused(w.now, o.Records, why)
 		if len(o.Records) > 0 {
 			panic("more records in place of those that were refused")
 		}
@@ -124,6 +124,23 @@ func (w *world) follow(o coordinator.Outcome) {
 	if !w.held {
 		w.commit(len(w.log))
 	}
+}
+
+// refusal is why the records of an outcome cannot be written, if they cannot.
+func (w *world) refusal(o *coordinator.Outcome) error {
+	if len(o.Records) > 0 && w.refuse > 0 {
+		w.refuse--
+		return kafka.NotCoordinator
+	}
+	bytes := o.Spare
+	for _, r := range o.Records {
+		value, _ := r.AppendValue(r.AppendKey(nil))
+		bytes += len(value)
+	}
+	if w.limit > 0 && len(o.Records) > 0 && bytes > w.limit {
+		return kafka.RecordListTooLarge
+	}
+	return nil
 }
 
 func (w *world) park(p parked) {

@@ -216,6 +216,13 @@ func (t *Transaction) Partitions() []kafka.TopicPartition {
 	return list
 }
 
+// EndSpare is how many bytes larger, at most, the record of the transaction's end is than this one, in any versions: it
+// may have all tagged fields, and the length of each array and name in its widest form.
+func (t *Transaction) EndSpare() int {
+	const tags, lengths = 1 + 2*(2+8) + 2 + 2, 4 + 2
+	return tags + lengths*(1+len(t.Topics))
+}
+
 // Sort puts topics and partitions in order, each once. Kafka writes them in any.
 func (t *Transaction) Sort() {
 	slices.SortStableFunc(t.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
