@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -40,9 +41,10 @@ type Shard struct {
 	counts  [record.StateCount]int
 	// sweepAt is when timerSweep fires; zero if it is not set. An outcome that sets the timer may be refused, so that
 	// each transaction that begins sets it again, to the same time.
-	sweepAt  time.Time
-	expiring []string // what the expiry under way has still to look at
-	asks     uint64   // tasks to write markers
+	sweepAt      time.Time
+	sweepRecords int      // that one step of a sweep writes at most
+	expiring     []string // what the expiry under way has still to look at
+	asks         uint64   // tasks to write markers
 }
 
 // transaction is a transactional id: its last record, which nobody changes, and what is not in the log.
@@ -50,7 +52,8 @@ type transaction struct {
 	*record.Transaction
 	unmarked []kafka.TopicPartition // in a prepared state: those whose markers are not known to be committed
 	asked    Ask                    // the last task to write them
-	// awaits is until when a sweep leaves it alone: a producer id is being allocated, without which it cannot be ended.
+	// awaits is until when a sweep leaves it alone: a producer id is being allocated, without which it cannot be ended,
+	// or its end is too large.
 	awaits  time.Time
 	waiters []waiter // of AddPartitions, in order
 }
@@ -66,6 +69,7 @@ type waiter struct {
 func NewShard(o Options) *Shard {
 	return &Shard{
 		options: o, version: o.Version, ids: map[string]*transaction{}, ongoing: map[string]*transaction{},
+		sweepRecords: sweepRecordsMax,
 	}
 }
 
@@ -150,10 +154,15 @@ func (s *Shard) Fired(now time.Time, key coordinator.TimerKey) coordinator.Outco
 const retryRefused = 500 * time.Millisecond
 
 // Refused looks after what nobody would ask for again: the ends of transactions whose markers are written, those that
-// take too long, those who wait behind one that was refused, and the ids that expire.
-func (s *Shard) Refused(now time.Time, records []coordinator.Record, _ error) coordinator.Outcome {
+// take too long, those who wait behind one that was refused, and the ids that expire. What was too large together is
+// tried again in smaller steps.
+func (s *Shard) Refused(now time.Time, records []coordinator.Record, why error) coordinator.Outcome {
 	var out coordinator.Outcome
 	at := now.Add(retryRefused)
+	tooLarge := errors.Is(why, kafka.RecordListTooLarge)
+	if tooLarge && len(records) > 1 {
+		s.sweepRecords, at = len(records)/2, now
+	}
 	for _, r := range records {
 		switch t := r.(*record.Transaction); {
 		case t.Deleted:
@@ -164,6 +173,9 @@ func (s *Shard) Refused(now time.Time, records []coordinator.Record, _ error) co
 		case t.State == record.PrepareAbort:
 			s.sweepAt = at
 			out.SetTimer(coordinator.TimerKey{Kind: timerSweep}, at)
+			if tooLarge && len(records) == 1 { // max.message.bytes was lowered: the others first
+				s.ids[t.ID].awaits = now.Add(s.options.AbortInterval)
+			}
 		case t.State == record.Ongoing:
 			if x := s.ids[t.ID]; x != nil && len(x.waiters) > 0 {
 				out.SetTimer(coordinator.TimerKey{Kind: timerWaiters, Group: t.ID}, at)

@@ -11,11 +11,11 @@ import (
 	"spate/kafka"
 )
 
-// What one step of a sweep writes at most, so that it fits into one batch and the commands of others do not wait long.
+// What one step of a sweep writes at most, so that the commands of others do not wait long. Where it does not fit into
+// a batch there are fewer records from then on.
 const (
 	sweepRecordsMax    = 100
 	sweepPartitionsMax = 5_000
-	sweepKeyBytesMax   = 256 << 10
 )
 
 // armSweep sees to it that somebody looks at the transactions that have begun.
@@ -45,7 +45,7 @@ func (s *Shard) sweep(out *coordinator.Outcome, now time.Time) {
 	for i, id := range late {
 		t := s.ongoing[id]
 		partitions += t.partitionCount()
-		if i == sweepRecordsMax || i > 0 && partitions > sweepPartitionsMax {
+		if i == s.sweepRecords || i > 0 && partitions > sweepPartitionsMax {
 			s.sweepAt = now // with the next turn
 			break
 		}
@@ -88,8 +88,7 @@ func (s *Shard) expire(out *coordinator.Outcome, now time.Time) {
 		s.expiring = slices.Sorted(maps.Keys(s.ids))
 	}
 	latest := now.Add(-s.options.Expiration).UnixMilli()
-	bytes := 0
-	for len(s.expiring) > 0 && len(out.Records) < sweepRecordsMax && bytes < sweepKeyBytesMax {
+	for len(s.expiring) > 0 && len(out.Records) < s.sweepRecords {
 		id := s.expiring[0]
 		s.expiring = s.expiring[1:]
 		t := s.ids[id]
@@ -99,7 +98,6 @@ func (s *Shard) expire(out *coordinator.Outcome, now time.Time) {
 		case len(t.waiters) > 0:
 			continue // they would go with it, without an answer
 		}
-		bytes += len(id)
 		out.Write(&record.Transaction{ID: id, Deleted: true})
 	}
 	next := now

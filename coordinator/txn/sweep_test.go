@@ -124,3 +124,29 @@ func TestWhatCanBeBegunCanBeEnded(t *testing.T) {
 		}
 	}
 }
+
+// Goal: transactions that take too long are ended although the ends of all do not fit into one batch, and one that does
+// not fit at all holds up no other. Method: many with long names; then the limit is lowered.
+func TestASweepGoesOnWithLessAtATime(t *testing.T) {
+	w := newWorld(testOptions())
+	w.open("a", 1, 2, strings.Repeat("a", 249), strings.Repeat("b", 249))
+	const count = sweepRecordsMax
+	for i := range count {
+		w.open(fmt.Sprintf("t%03d", i), 1, 2, strings.Repeat("c", 249))
+	}
+	w.limit = 400 // one of them, but for the first
+	w.wait(time.Minute + 2*w.options.AbortInterval)
+	for i := range count {
+		if id := fmt.Sprintf("t%03d", i); w.shard.ids[id].State != record.PrepareAbort {
+			t.Fatalf("%s is not aborted: %s", id, w.shard.ids[id].State)
+		}
+	}
+	if state := w.shard.ids["a"].State; state != record.Ongoing {
+		t.Fatalf("what is too large is %s", state)
+	}
+	w.limit = 0
+	w.wait(2 * w.options.AbortInterval)
+	if state := w.shard.ids["a"].State; state != record.PrepareAbort {
+		t.Fatalf("what was too large is %s", state)
+	}
+}
