@@ -20,14 +20,6 @@ const (
 	commitTopicIDs  = 10 // from here on topics have ids instead of names
 )
 
-func offsetCommitBlocks(_ *Context, r kmsg.Request) bool {
-	n := 0
-	for _, t := range r.(*kmsg.OffsetCommitRequest).Topics {
-		n += 1 + len(t.Partitions)
-	}
-	return n > inlineMax
-}
-
 func offsetCommit(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.OffsetCommitRequest)
 	response := request.ResponseKind().(*kmsg.OffsetCommitResponse)

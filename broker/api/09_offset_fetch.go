@@ -21,21 +21,6 @@ const (
 	fetchTopicIDs = 10 // from here on topics have ids instead of names
 )
 
-func offsetFetchBlocks(_ *Context, r kmsg.Request) bool {
-	request := r.(*kmsg.OffsetFetchRequest)
-	n := 0
-	for _, t := range request.Topics {
-		n += 1 + len(t.Partitions)
-	}
-	for _, g := range request.Groups {
-		n++
-		for _, t := range g.Topics {
-			n += 1 + len(t.Partitions)
-		}
-	}
-	return n > inlineMax
-}
-
 func offsetFetch(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.OffsetFetchRequest)
 	groups := groupsOf(request)

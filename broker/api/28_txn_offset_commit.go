@@ -26,14 +26,6 @@ const (
 	txnCommitAdds      = 5 // has the group's partition added by the broker
 )
 
-func txnOffsetCommitBlocks(_ *Context, r kmsg.Request) bool {
-	n := 0
-	for _, t := range r.(*kmsg.TxnOffsetCommitRequest).Topics {
-		n += 1 + len(t.Partitions)
-	}
-	return n > inlineMax
-}
-
 func txnOffsetCommit(c *Context, a *Asked, r kmsg.Request) {
 	request := r.(*kmsg.TxnOffsetCommitRequest)
 	q := &txnCommit{

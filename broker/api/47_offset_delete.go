@@ -45,14 +45,6 @@ func offsetDelete(c *Context, a *Asked, r kmsg.Request) {
 	a.submit(request.Group, group.OffsetDelete{Delete: deletion}, tellOffsetDelete)
 }
 
-func offsetDeleteBlocks(_ *Context, r kmsg.Request) bool {
-	n := 0
-	for _, t := range r.(*kmsg.OffsetDeleteRequest).Topics {
-		n += 1 + len(t.Partitions)
-	}
-	return n > inlineMax
-}
-
 func tellOffsetDelete(a *Asked, body any, err error) kmsg.Response {
 	response := a.draft.(*kmsg.OffsetDeleteResponse)
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *Context) ask(h *Handler, request kmsg.Request) {
 	if _, limited := c.Account.limits(quota.Request); limited {
 		a.busy = c.Node.Clock.Now().Sub(c.Received)
 	}
-	a.charge(int64(c.BodyBytes))
+	a.charge(int64(c.BodyBytes) + int64(offsetsIn(request))*offsetBytes)
 	h.Ask(c, a, request)
 }
 
@@ -76,8 +76,8 @@ func (a *Asked) code(err error) int16 {
 }
 
 // parkedBytesMax bounds the requests that wait for a coordinator, by their length on the wire and the number of
-// questions in them: as much as the network may hold of frames by default. Past it a client is told to come again,
-// whatever it asks.
+// questions, offsets and markers in them: as much as the network may hold of frames by default. Past it a client is
+// told to come again, whatever it asks.
 const parkedBytesMax = 512 << 20
 
 // parkedBytes counts the bytes of the requests that wait for a coordinator.
