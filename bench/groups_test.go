@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -62,10 +61,8 @@ func buildBroker(t *testing.T) {
 		return
 	}
 	binary := filepath.Join(t.TempDir(), "spate")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../cmd/spate")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the broker: %v\n%s", err, out)
+	if err := proc.Build(binary); err != nil {
+		t.Fatal(err)
 	}
 	t.Setenv("SPATE_BIN", binary)
 }

@@ -32,11 +32,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "spate")
-	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version=v0-test", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	code := 1
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	if err := proc.Build(binary, "-ldflags", "-X main.version=v0-test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	} else if err := os.Setenv("SPATE_BIN", binary); err == nil {
 		code = m.Run()
 	}

@@ -63,6 +63,17 @@ func Binary() (string, error) {
 	return "", errors.New("bin/spate is not there: run make build first")
 }
 
+// Build compiles the command to a file, from any directory of the checkout.
+func Build(path string, flags ...string) error {
+	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "spate/cmd/spate")...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the broker: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // Start runs a broker and returns when it has printed its ready line.
 func Start(o Options) (*Broker, error) {
 	binary, err := Binary()
