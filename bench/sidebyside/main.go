@@ -26,7 +26,7 @@ func main() {
 	flag.Float64Var(&o.recoverGB, "recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	flag.StringVar(&o.out, "out", "BENCHMARKS.md", "the file to write")
 	flag.StringVar(&o.only, "only", "",
-		"measure one part: load, durable, recovery, transactions, groups, compaction or partitions")
+		"measure one part: load, durable, recovery, transactions, groups, compaction, partitions or limit")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -55,11 +55,12 @@ func run(o options) error {
 			{name: "Apache Kafka", durability: "flushed to disk (flush.messages=1)", start: startKafka,
 				topics: "flush.messages=1"},
 		}, all: []results{{}, {}}}
+	beside := besideLimit()
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Printf("%7s %s\n", time.Since(began).Round(time.Second), fmt.Sprintf(format, args...))
 	}
-	for _, part := range parts(o, compared, durable, say) {
+	for _, part := range parts(o, compared, durable, beside, say) {
 		if o.only != "" && o.only != part.name {
 			continue
 		}
@@ -68,7 +69,7 @@ func run(o options) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return writeReport(o, []table{compared, durable})
+	return writeReport(o, []table{compared, durable, beside})
 }
 
 // part is a part of the report that can be measured by itself.
@@ -78,7 +79,7 @@ type part struct {
 }
 
 // parts are all parts, in the order in which they are measured. They add to the results of the tables.
-func parts(o options, compared, durable table, say sayer) []part {
+func parts(o options, compared, durable, beside table, say sayer) []part {
 	each := func(t table, rounds int, measure func(b broker, r results) error) func() error {
 		return func() error {
 			return inTurn(t.brokers, rounds, say, func(n int) error { return measure(t.brokers[n], t.all[n]) })
@@ -105,6 +106,7 @@ func parts(o options, compared, durable table, say sayer) []part {
 		{"partitions", each(compared, o.long, func(b broker, r results) error {
 			return measureMany(b, manyOf(o.scale), r)
 		})},
+		{"limit", func() error { return measureLimit(beside, o.rounds, o.scale, say) }},
 	}
 }
 

@@ -53,7 +53,7 @@ func TestReport(t *testing.T) {
 // TestLoads looks at what would end a run after half an hour: keys that a workload does not have, and rows that no
 // table shows.
 func TestLoads(t *testing.T) {
-	rows := slices.Concat(order, durableOrder)
+	rows := slices.Concat(order, durableOrder, limitOrder())
 	for _, scale := range []float64{0.001, 1} {
 		for _, l := range slices.Concat([]load{endToEnd(scale)}, furtherLoads(scale), durableLoads(scale)) {
 			if _, err := l.workload(); err != nil {

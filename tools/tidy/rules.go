@@ -77,7 +77,7 @@ var edges = map[string][]string{
 	"github.com/pierrec/lz4/v4":           {"kafka/record"},
 	"go.etcd.io/raft/v3":                  {"metadata"},
 	"google.golang.org/protobuf":          {"metadata"},
-	"github.com/twmb/franz-go/pkg/kmsg":   {"kafka/wire", "broker/api", "broker", "cmd/spate", "bench"},
+	"github.com/twmb/franz-go/pkg/kmsg":   {"kafka/wire", "broker/api", "broker", "cmd/spate", "bench", "bench/limit"},
 	"github.com/twmb/franz-go/pkg/kgo":    {"cmd/spate", "bench"},
 	"github.com/twmb/franz-go/pkg/kadm":   {"cmd/spate", "bench"},
 	"github.com/twmb/franz-go/pkg/kerr":   {"cmd/spate", "bench"},
