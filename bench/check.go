@@ -178,7 +178,10 @@ func (r *run) judge(incomplete bool) {
 		}
 	}
 	readers := "1 reader"
-	if v.Readers != 1 {
+	switch {
+	case r.group != nil:
+		readers = "the group"
+	case v.Readers != 1:
 		readers = fmt.Sprintf("%d readers", v.Readers)
 	}
 	switch {
@@ -198,6 +201,9 @@ func (r *run) judge(incomplete bool) {
 		if v.Duplicated > 0 {
 			v.Text = fmt.Sprintf("%d records read by %s: all there, in order and unchanged, and %d of them twice, as "+
 				"the producer is not idempotent", v.Checked, readers, v.Duplicated)
+		}
+		if v.Redelivered > 0 {
+			v.Text += fmt.Sprintf("; %d of them were given to it again, as members changed", v.Redelivered)
 		}
 	}
 	if v.Unknown > 0 {

@@ -96,6 +96,8 @@ func Figures(r *result.Result) []Figure {
 		{"transactionsCommitted", "transactions committed", 1, t.Committed},
 		{"transactionsAborted", "transactions aborted", 0, t.Aborted},
 		{"rebalances", "rebalances", 0, t.Rebalances},
+		{"partitionMoves", "partitions given to members", 0, t.PartitionMoves},
+		{"redelivered", "records given again", 0, r.Verification.Redelivered},
 		{"errors", "errors", -1, t.Errors},
 	} {
 		if n.value > 0 {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // the files of the page
 	"encoding/base64"
@@ -340,7 +341,7 @@ func settingTable(runs []*result.Result, names []string) Table {
 			value := "-"
 			for _, s := range r.Settings {
 				if s.Key == key {
-					value = s.Value
+					value = cmp.Or(s.Value, "-")
 					row.Strong = row.Strong || len(runs) == 1 && s.Given
 				}
 			}

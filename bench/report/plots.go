@@ -16,6 +16,7 @@ type plot struct {
 	X      string    `json:"x"`    // seconds, or nines (0 is 0 %, 1 is 90 %, 2 is 99 %)
 	Unit   Unit      `json:"unit"` // of the values
 	Log    bool      `json:"log,omitempty"`
+	Apart  bool      `json:"apart,omitempty"` // the points are events: no line joins them
 	At     []float64 `json:"at"`
 	Series []series  `json:"series"`
 	Spans  []span    `json:"spans,omitempty"` // parts of the axis that are shaded
@@ -186,24 +187,33 @@ func throughput(runs []*result.Result, names []string, bytes bool) plot {
 	return p
 }
 
+// latencyLine is a line of a latency over time.
+type latencyLine struct {
+	name string
+	of   func(result.Percentiles) int64
+}
+
+var percentileLines = []latencyLine{
+	{"p50", func(p result.Percentiles) int64 { return p.P50 }},
+	{"p99", func(p result.Percentiles) int64 { return p.P99 }},
+	{"p99.9", func(p result.Percentiles) int64 { return p.P999 }},
+	{"max", func(p result.Percentiles) int64 { return p.Max }},
+}
+
 // latency is one of the latencies over time.
 func latency(runs []*result.Result, names []string, name string) plot {
 	title := latencyTitles[name]
 	p := plot{ID: "latency-" + name, Title: "Latency, " + title, X: "seconds", Unit: UnitMicros, Log: true,
 		Spans: spans(runs)}
+	lines := percentileLines
+	if name == result.LatencyRebalance { // a second has few of them, if any
+		p.Apart, p.Hint = true, "how long partitions had no owner that got one in that second"
+		lines = lines[3:]
+	}
+	if len(runs) > 1 {
+		lines = lines[:min(2, len(lines))]
+	}
 	for n, r := range runs {
-		lines := []struct {
-			name string
-			of   func(result.Percentiles) int64
-		}{
-			{"p50", func(p result.Percentiles) int64 { return p.P50 }},
-			{"p99", func(p result.Percentiles) int64 { return p.P99 }},
-			{"p99.9", func(p result.Percentiles) int64 { return p.P999 }},
-			{"max", func(p result.Percentiles) int64 { return p.Max }},
-		}
-		if len(runs) > 1 {
-			lines = lines[:2]
-		}
 		for line, q := range lines {
 			colour, dash := paint(runs, n, line)
 			p.add(label(names, n, q.name), colour, dash, over(r, func(s result.Second) (float64, bool) {

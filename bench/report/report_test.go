@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,6 +177,29 @@ func TestPlots(t *testing.T) {
 			if p.At[i] <= p.At[i-1] {
 				t.Errorf("%s: the axis goes from %v to %v", p.ID, p.At[i-1], p.At[i])
 			}
+		}
+	}
+}
+
+// TestRebalances: what a second has few of is drawn as points, which nothing joins, and what the group got is a figure.
+func TestRebalances(t *testing.T) {
+	r := reporttest.Sample("groups", 1)
+	r.Seconds[10].Latencies[result.LatencyRebalance] = result.Percentiles{Count: 2, P50: 3, Max: 5}
+	r.Totals.PartitionMoves, r.Verification.Redelivered = 4, 6
+	all := plots([]*result.Result{r}, []string{"groups"})
+	at := slices.IndexFunc(all, func(p plot) bool { return p.ID == "latency-rebalance" })
+	if at < 0 || !all[at].Apart || len(all[at].Series) != 1 || all[at].Series[0].Label != "max" ||
+		len(all[at].At) != 1 || *all[at].Series[0].Values[0] != 5 {
+		t.Errorf("%d: %+v", at, all[max(at, 0)])
+	}
+	var page bytes.Buffer
+	if err := Write(&page, []*result.Result{r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`>4</span><span class="name">partitions given to members<`,
+		`>6</span><span class="name">records given again<`} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("no %s", want)
 		}
 	}
 }

@@ -95,7 +95,8 @@
       cursor: { sync: p.x === "seconds" ? { key: "seconds" } : undefined, points: { size: 7 } },
       series: [{ label: { seconds: "at", nines: "percentile", rate: "rate" }[p.x], value: (u, v) => (v == null ? "–" : place[p.x](v)) },
         ...p.series.map((s) => ({ label: s.label, stroke: () => colour("--c" + (s.colour % 8)), width: s.dash === 2 ? 1.5 : 2,
-          dash: dashes[s.dash || 0], spanGaps: true, points: { show: few && !s.dash, size: 5 },
+          dash: dashes[s.dash || 0], spanGaps: true, points: p.apart ? { show: true, size: 8 } : { show: few && !s.dash, size: 5 },
+          ...(p.apart ? { paths: () => null } : {}),
           value: (u, v) => text(p.unit, v, 4) }))],
       hooks: { drawClear: [shade(p.spans)] },
     };
