@@ -16,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"spate/internal/proc"
 	"spate/internal/task"
 )
 
@@ -51,37 +50,23 @@ func (l *latest) total() int {
 
 // Goal: kill -9 while logs are compacted loses no key's last value and no group's offsets.
 func TestKillNineWhileCompacting(t *testing.T) {
-	compactThrough(t, t.TempDir(), func(b *proc.Broker) error { b.Kill(); return nil })
+	compactThrough(t, t.TempDir(), killNine)
 }
 
 // compactThrough has a producer and committing groups live through faults, while small segments are compacted all the
 // time. Each value is a number that rises: the last one read of a key must not be below the last one acknowledged.
-func compactThrough(t *testing.T, dir string, fault func(*proc.Broker) error) {
+func compactThrough(t *testing.T, dir string, fault Fault) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(*seed, 7))
-	listen, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var broker *proc.Broker
-	start := func() {
-		t.Helper()
-		if broker, err = startCompacting(dir, listen); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again := func() {
-		t.Helper()
-		if err := fault(broker); err != nil {
-			t.Fatal(err)
-		}
-		start()
-	}
-	start()
-	defer func() { broker.Kill() }()
+	n, err := startNode(dir, map[string]string{ // which cleans early and often
+		"log.cleaner.backoff.ms": "20", "log.cleaner.min.cleanable.ratio": "0.01", "log.segment.bytes": "1048576",
+		"offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1",
+		"log.segment.delete.delay.ms": "100",
+	})
+	must(t, err)
+	defer func() { n.Kill() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(listen), kgo.DefaultProduceTopic(compactedTopic),
+	client, err := kgo.NewClient(kgo.SeedBrokers(n.Bootstrap), kgo.DefaultProduceTopic(compactedTopic),
 		kgo.MaxBufferedRecords(300), kgo.ProducerBatchMaxBytes(64<<10))
 	if err != nil {
 		t.Fatal(err)
@@ -96,46 +81,29 @@ func compactThrough(t *testing.T, dir string, fault func(*proc.Broker) error) {
 	var load task.Group
 	load.Go("produce", func() { produceLatest(ctx, client, values) })
 	load.Go("commit", func() { commitLatest(ctx, admin, offsets) })
-	await := func() {
-		t.Helper()
-		wantValues, wantCommits := values.total()+compactedPerRound, offsets.total()+25*groupOffsets
-		deadline := time.Now().Add(roundWithin)
-		for values.total() < wantValues || offsets.total() < wantCommits {
-			if time.Now().After(deadline) {
-				t.Fatalf("no progress (%d, %d): %s", values.total(), offsets.total(), broker.LogTail())
-			}
-			<-time.After(5 * time.Millisecond)
-		}
-	}
-	for range *rounds {
-		await()
-		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		again()
-	}
-	await()
+	must(t, Plan{Rounds: *rounds, Out: os.Stdout}.rounds(n, rand.New(rand.NewPCG(*seed, 7)), course{
+		work: func() error {
+			wantValues, wantCommits := values.total()+compactedPerRound, offsets.total()+25*groupOffsets
+			return n.until(func() bool {
+				return values.total() >= wantValues && offsets.total() >= wantCommits
+			}, func() string { return fmt.Sprintf("no progress (%d, %d)", values.total(), offsets.total()) })
+		},
+		fault: fault,
+		told: func() string {
+			return fmt.Sprintf("acknowledged=%d commits=%d", values.total(), offsets.total())
+		},
+	}))
 	cancel()
 	load.Wait()
-	again()
-	checkLatest(t, listen, values, offsets)
+	must(t, fault(n.Broker))
+	must(t, n.start())
+	checkLatest(t, n.Bootstrap, values, offsets)
 	checkWasCompacted(t, dir)
-	if err := broker.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if err := verifyFiles(dir); err != nil {
-		t.Fatal(err)
-	}
+	must(t, n.Stop())
+	must(t, verifyFiles(dir))
 	logs, err := filepath.Glob(filepath.Join(dir, compactedTopic+"-0", "*.log"))
 	t.Logf("%d records acknowledged, %d offsets committed; %d segments are left, %v",
 		values.total(), offsets.total(), len(logs), err)
-}
-
-// startCompacting starts a broker that cleans early and often.
-func startCompacting(dir, listen string) (*proc.Broker, error) {
-	return proc.Start(proc.Options{DataDir: dir, Listen: listen, Set: map[string]string{
-		"log.cleaner.backoff.ms": "20", "log.cleaner.min.cleanable.ratio": "0.01", "log.segment.bytes": "1048576",
-		"offsets.topic.segment.bytes": "1048576", "offsets.topic.num.partitions": "1",
-		"log.segment.delete.delay.ms": "100",
-	}})
 }
 
 // checkWasCompacted looks for the marks of the cleanings.

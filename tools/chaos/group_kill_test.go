@@ -3,8 +3,6 @@ package chaos
 import (
 	"os"
 	"testing"
-
-	"spate/internal/proc"
 )
 
 // Goal: a group outlives kill -9 of the broker at any moment of its life: no acknowledged commit is lost or moved back,
@@ -13,8 +11,8 @@ import (
 func TestGroupKillNine(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
-			runGroupPlan(t, GroupPlan{DataDir: t.TempDir(), Rounds: *rounds, Seed: *seed, Out: os.Stdout, Members: 4,
-				Consumer: protocol == "consumer", Fault: func(b *proc.Broker) error { b.Kill(); return nil }})
+			runGroupPlan(t, GroupPlan{Members: 4, Consumer: protocol == "consumer", Plan: Plan{
+				DataDir: t.TempDir(), Rounds: *rounds, Seed: *seed, Out: os.Stdout, Fault: killNine}})
 		})
 	}
 }

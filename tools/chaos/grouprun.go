@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -21,12 +20,7 @@ import (
 // GroupPlan is one run of a consumer group under faults: rounds in which members come and go while the broker fails
 // and is started again, then the check.
 type GroupPlan struct {
-	DataDir  string
-	Rounds   int
-	Seed     uint64
-	Fault    Fault
-	Set      map[string]string
-	Out      io.Writer
+	Plan
 	Consumer bool // the consumer protocol; else the classic one
 	Members  int
 }
@@ -85,55 +79,47 @@ func (p *GroupPlan) Run(ctx context.Context) (GroupSummary, error) {
 	fmt.Fprintf(p.Out, "chaos: group: consumer protocol=%v members=%d rounds=%d seed=%d data=%s\n",
 		p.Consumer, p.Members, p.Rounds, p.Seed, p.DataDir)
 	random := rand.New(rand.NewPCG(p.Seed, 1))
-	listen, err := freeAddress()
+	n, err := startNode(p.DataDir, p.settings())
 	if err != nil {
 		return GroupSummary{}, err
 	}
-	start := func() (*proc.Broker, error) {
-		return proc.Start(proc.Options{DataDir: p.DataDir, Listen: listen, Set: p.settings()})
-	}
-	broker, err := start()
-	if err != nil {
+	defer func() { n.Kill() }()
+	if err := CreateTopic(ctx, n.Bootstrap, groupTopic, groupPartitions); err != nil {
 		return GroupSummary{}, err
 	}
-	defer func() { broker.Kill() }()
-	if err := CreateTopic(ctx, broker.Bootstrap, groupTopic, groupPartitions); err != nil {
-		return GroupSummary{}, err
-	}
-	load, err := startGroup(p, broker.Bootstrap)
+	load, err := startGroup(p, n.Bootstrap)
 	if err != nil {
 		return GroupSummary{}, err
 	}
 	defer load.stop()
-	for round := range p.Rounds {
-		if err := load.await(commitsPerRound, broker); err != nil {
-			return GroupSummary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		// A change of the members shortly before the fault: the kill meets every step of a rebalance.
-		if err := load.change(random); err != nil {
-			return GroupSummary{}, err
-		}
-		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		began := time.Now()
-		if err := p.Fault(broker); err != nil {
-			return GroupSummary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		if broker, err = start(); err != nil {
-			return GroupSummary{}, fmt.Errorf("round %d: restart: %w", round, err)
-		}
-		load.history.Disturbed(began, time.Now().Add(2*groupSession))
-		fmt.Fprintf(p.Out, "chaos: round %d: read=%d commits=%d members=%d restart_ms=%d\n", round,
-			load.history.Distinct(), load.history.Acknowledged(), len(load.members), broker.Startup.Milliseconds())
+	var failed time.Time
+	err = p.rounds(n, random, course{
+		work: func() error {
+			if err := load.await(n, commitsPerRound); err != nil {
+				return err
+			}
+			// A change of the members shortly before the fault: the kill meets every step of a rebalance.
+			return load.change(random)
+		},
+		fault: func(b *proc.Broker) error {
+			failed = time.Now()
+			return p.Fault(b)
+		},
+		told: func() string {
+			load.history.Disturbed(failed, time.Now().Add(2*groupSession))
+			return fmt.Sprintf("read=%d commits=%d members=%d", load.history.Distinct(),
+				load.history.Acknowledged(), len(load.members))
+		},
+	})
+	if err != nil {
+		return GroupSummary{}, err
 	}
-	if err := load.await(commitsPerRound, broker); err != nil {
-		return GroupSummary{}, fmt.Errorf("after the last restart: %w", err)
-	}
-	summary, err := load.finish(ctx, broker)
+	summary, err := load.finish(ctx, n)
 	if err != nil {
 		return summary, err
 	}
 	fmt.Fprintf(p.Out, "chaos: group: %v\n", summary)
-	if err := broker.Stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		return summary, err
 	}
 	return summary, verifyFiles(p.DataDir)
@@ -336,35 +322,27 @@ func (l *groupLoad) leave(m *groupMember) {
 }
 
 // await waits until the group has had so many more commits acknowledged.
-func (l *groupLoad) await(commits int, b *proc.Broker) error {
-	want := l.history.Acknowledged() + commits
-	return l.until(b, fmt.Sprintf("%d commits", want), func() bool { return l.history.Acknowledged() >= want })
+func (l *groupLoad) await(n *node, more int) error {
+	want := l.history.Acknowledged() + more
+	return l.until(n, fmt.Sprintf("%d commits", want), func() bool { return l.history.Acknowledged() >= want })
 }
 
-func (l *groupLoad) until(b *proc.Broker, what string, reached func() bool) error {
-	for deadline := time.Now().Add(roundWithin); !reached(); {
-		select {
-		case <-b.Exited():
-			return fmt.Errorf("the broker died by itself: %s", b.LogTail())
-		case <-time.After(5 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("no %s in %v; read=%d commits=%d shares=%v: %s", what, roundWithin,
-				l.history.Distinct(), l.history.Acknowledged(), l.history.Shares(), b.LogTail())
-		}
-	}
-	return nil
+func (l *groupLoad) until(n *node, what string, reached func() bool) error {
+	return n.until(reached, func() string {
+		return fmt.Sprintf("no %s, but read=%d commits=%d shares=%v", what, l.history.Distinct(),
+			l.history.Acknowledged(), l.history.Shares())
+	})
 }
 
 // finish stops the producer, lets the group read what was acknowledged, and judges.
-func (l *groupLoad) finish(ctx context.Context, b *proc.Broker) (GroupSummary, error) {
+func (l *groupLoad) finish(ctx context.Context, n *node) (GroupSummary, error) {
 	client, err := l.client()
 	if err != nil {
 		return GroupSummary{}, err
 	}
 	defer client.Close()
 	l.stopWriting()
-	if err := l.until(b, "end of what is to be read", func() bool { return l.unread() == 0 }); err != nil {
+	if err := l.until(n, "end of what is to be read", func() bool { return l.unread() == 0 }); err != nil {
 		return GroupSummary{}, fmt.Errorf("%d records are not read: %w", l.unread(), err)
 	}
 	l.askOnce(ctx, kadm.NewClient(client)) // after the last acknowledged commit

@@ -20,11 +20,16 @@ func TestKillNine(t *testing.T) {
 	for _, durability := range []string{"flush", "page-cache"} { // a killed process loses no page cache
 		t.Run(durability, func(t *testing.T) {
 			plan := Plan{DataDir: t.TempDir(), Rounds: *rounds, Seed: *seed, Out: os.Stdout,
-				Set:   map[string]string{"spate.ack.durability": durability},
-				Fault: func(b *proc.Broker) error { b.Kill(); return nil }}
+				Set: map[string]string{"spate.ack.durability": durability}, Fault: killNine}
 			runPlan(t, plan)
 		})
 	}
+}
+
+// killNine is the fault of most plans.
+func killNine(b *proc.Broker) error {
+	b.Kill()
+	return nil
 }
 
 func runPlan(t *testing.T, plan Plan) {

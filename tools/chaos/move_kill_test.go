@@ -21,35 +21,61 @@ const moveKillMax = 150 * time.Millisecond
 // Method: before each kill all partitions begin to move to the other directory, under load; most kills hit the copy or
 // the exchange of the folders.
 func TestKillNineWhileMoving(t *testing.T) {
+	moves := newMoves(t, topic)
+	runPlan(t, Plan{DataDir: moves.dataDir(), Rounds: *rounds, Seed: *seed, Out: os.Stdout,
+		Fault: func(b *proc.Broker) error {
+			if err := moves.begin(t.Context(), b); err != nil {
+				return err
+			}
+			return moves.kill(b)
+		}})
+	moves.check(t)
+}
+
+// moves has the partitions of a load's topic move to and fro between two log directories.
+type moves struct {
+	topic  string
+	dirs   [2]string
+	seen   map[string]bool // directories in which partitions were
+	round  int
+	random *rand.Rand
+}
+
+func newMoves(t *testing.T, topic string) *moves {
+	t.Helper()
 	base := t.TempDir()
-	dirs := []string{filepath.Join(base, "a"), filepath.Join(base, "b")}
-	for _, d := range dirs {
-		if err := os.Mkdir(d, 0o755); err != nil {
+	m := &moves{topic: topic, seen: map[string]bool{}, random: rand.New(rand.NewPCG(*seed, 9))}
+	for i, name := range []string{"a", "b"} {
+		m.dirs[i] = filepath.Join(base, name)
+		if err := os.Mkdir(m.dirs[i], 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	random := rand.New(rand.NewPCG(*seed, 9))
-	seen, round := map[string]bool{}, 0
-	runPlan(t, Plan{DataDir: dirs[0] + "," + dirs[1], Rounds: *rounds, Seed: *seed, Out: os.Stdout,
-		Fault: func(b *proc.Broker) error {
-			round++
-			if err := moveAll(t.Context(), b.Bootstrap, topic, dirs[round%2], seen); err != nil {
-				return err
-			}
-			<-time.After(time.Duration(random.Int64N(int64(moveKillMax))))
-			b.Kill()
-			return nil
-		}})
-	for _, d := range dirs {
-		if !seen[d] && *rounds > 2 {
-			t.Errorf("no partition was ever seen in %s", d)
+	return m
+}
+
+func (m *moves) dataDir() string { return m.dirs[0] + "," + m.dirs[1] }
+
+// kill ends the broker while the move that has begun goes on, or soon after it.
+func (m *moves) kill(b *proc.Broker) error {
+	<-time.After(time.Duration(m.random.Int64N(int64(moveKillMax))))
+	return killNine(b)
+}
+
+// check wants that partitions have been in both directories.
+func (m *moves) check(t *testing.T) {
+	t.Helper()
+	for _, dir := range m.dirs {
+		if !m.seen[dir] && *rounds > 2 {
+			t.Errorf("no partition was ever seen in %s", dir)
 		}
 	}
 }
 
-// moveAll begins to move every partition of a load's topic to dir, and notes where one of them was.
-func moveAll(ctx context.Context, bootstrap, topic, dir string, seen map[string]bool) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+// begin begins to move every partition to the other directory, and notes where they were.
+func (m *moves) begin(ctx context.Context, b *proc.Broker) error {
+	m.round++
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Bootstrap))
 	if err != nil {
 		return err
 	}
@@ -58,7 +84,7 @@ func moveAll(ctx context.Context, bootstrap, topic, dir string, seen map[string]
 	var all kadm.TopicsSet
 	var request kadm.AlterReplicaLogDirsReq
 	for p := range int32(partitions) {
-		all.Add(topic, p)
+		all.Add(m.topic, p)
 	}
 	found, err := admin.DescribeAllLogDirs(ctx, all)
 	if err != nil {
@@ -67,11 +93,11 @@ func moveAll(ctx context.Context, bootstrap, topic, dir string, seen map[string]
 	found.Each(func(d kadm.DescribedLogDir) {
 		d.Topics.Each(func(p kadm.DescribedLogDirPartition) {
 			if !p.IsFuture {
-				seen[d.Dir] = true
+				m.seen[d.Dir] = true
 			}
 		})
 	})
-	request.Add(dir, all)
+	request.Add(m.dirs[m.round%2], all)
 	answers, err := admin.AlterAllReplicaLogDirs(ctx, request)
 	if err == nil {
 		answers.Each(func(r kadm.AlterReplicaLogDirsResponse) {

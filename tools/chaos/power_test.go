@@ -27,8 +27,9 @@ func TestGroupPowerCut(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			disk := newDisk(t)
-			runGroupPlan(t, GroupPlan{DataDir: filepath.Join(disk.Mount, "data"), Rounds: *rounds, Seed: *seed,
-				Out: os.Stdout, Members: 4, Consumer: protocol == "consumer", Fault: disk.powerCut})
+			runGroupPlan(t, GroupPlan{Members: 4, Consumer: protocol == "consumer", Plan: Plan{
+				DataDir: filepath.Join(disk.Mount, "data"), Rounds: *rounds, Seed: *seed, Out: os.Stdout,
+				Fault: disk.powerCut}})
 		})
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"spate/internal/proc"
 )
 
-// Fault makes the broker fail and leaves its data directory ready for the next start.
+// Fault makes the broker fail and leaves its data directory ready for the next start, or leaves the broker running.
 type Fault func(b *proc.Broker) error
 
 // Plan is one run: rounds of load, fault and restart, then the check.
@@ -41,48 +41,26 @@ const (
 // summary.
 func (p Plan) Run(ctx context.Context) (Summary, error) {
 	fmt.Fprintf(p.Out, "chaos: rounds=%d seed=%d data=%s\n", p.Rounds, p.Seed, p.DataDir)
-	random := rand.New(rand.NewPCG(p.Seed, 0))
-	listen, err := freeAddress()
+	n, err := startNode(p.DataDir, p.Set)
 	if err != nil {
 		return Summary{}, err
 	}
-	start := func() (*proc.Broker, error) {
-		return proc.Start(proc.Options{DataDir: p.DataDir, Listen: listen, Set: p.Set})
-	}
-	broker, err := start()
-	if err != nil {
+	defer func() { n.Kill() }()
+	if err := CreateTopic(ctx, n.Bootstrap, topic, partitions); err != nil {
 		return Summary{}, err
 	}
-	defer func() { broker.Kill() }()
-	if err := CreateTopic(ctx, broker.Bootstrap, topic, partitions); err != nil {
-		return Summary{}, err
-	}
-	load, err := StartLoad(broker.Bootstrap, topic, partitions, producers)
+	load, err := StartLoad(n.Bootstrap, topic, partitions, producers)
 	if err != nil {
 		return Summary{}, err
 	}
 	defer load.Stop()
-	for round := range p.Rounds {
-		if err := load.await(load.Acked()+recordsPerRound, broker); err != nil {
-			return Summary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		if err := p.Fault(broker); err != nil {
-			return Summary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		if broker, err = start(); err != nil {
-			return Summary{}, fmt.Errorf("round %d: restart: %w", round, err)
-		}
-		fmt.Fprintf(
-			p.Out,
-			"chaos: round %d: acknowledged=%d restart_ms=%d\n",
-			round,
-			load.Acked(),
-			broker.Startup.Milliseconds(),
-		)
-	}
-	if err := load.await(load.Acked()+recordsPerRound, broker); err != nil {
-		return Summary{}, fmt.Errorf("after the last restart: %w", err)
+	err = p.rounds(n, rand.New(rand.NewPCG(p.Seed, 0)), course{
+		work:  func() error { return load.await(n, recordsPerRound) },
+		fault: p.Fault,
+		told:  func() string { return fmt.Sprintf("acknowledged=%d", load.Acked()) },
+	})
+	if err != nil {
+		return Summary{}, err
 	}
 	load.Stop()
 	readCtx, cancel := context.WithTimeout(ctx, roundWithin)
@@ -93,29 +71,88 @@ func (p Plan) Run(ctx context.Context) (Summary, error) {
 	}
 	summary := load.History.Check(final)
 	fmt.Fprintf(p.Out, "chaos: %v (records given up by producers: %d)\n", summary, load.failed.Load())
-	if err := broker.Stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		return summary, err
 	}
 	return summary, verifyFiles(p.DataDir)
 }
 
-// await waits until the load has had want acknowledgements.
-func (l *Load) await(want int, b *proc.Broker) error {
-	deadline := time.Now().Add(roundWithin)
-	for l.Acked() < want {
+// await waits until the load has had so many more acknowledgements.
+func (l *Load) await(n *node, more int) error {
+	want := l.Acked() + more
+	return n.until(func() bool { return l.Acked() >= want }, func() string {
+		return fmt.Sprintf("only %d of %d records were acknowledged", l.Acked(), want)
+	})
+}
+
+// course is what happens in each round of a plan.
+type course struct {
+	work  func() error // lets the load do a round's work
+	fault Fault
+	told  func() string // how far the load has come
+}
+
+// rounds goes through the rounds of a plan: work, a random while more, the fault, and the next start, unless the fault
+// has left the broker running. In the end there is work once more.
+func (p Plan) rounds(n *node, random *rand.Rand, c course) error {
+	for round := range p.Rounds {
+		if err := c.work(); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
+		if err := c.fault(n.Broker); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
 		select {
-		case <-b.Exited():
-			return fmt.Errorf("the broker died by itself: %s", b.LogTail())
+		case <-n.Exited():
+			if err := n.start(); err != nil {
+				return fmt.Errorf("round %d: restart: %w", round, err)
+			}
+		default:
+		}
+		fmt.Fprintf(p.Out, "chaos: round %d: %s restart_ms=%d\n", round, c.told(), n.Startup.Milliseconds())
+	}
+	if err := c.work(); err != nil {
+		return fmt.Errorf("after the last fault: %w", err)
+	}
+	return nil
+}
+
+// node is the broker of a run, which is started again at the same address.
+type node struct {
+	*proc.Broker
+	options proc.Options
+}
+
+// startNode starts a broker with its data in dir.
+func startNode(dir string, set map[string]string) (*node, error) {
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	n := &node{options: proc.Options{DataDir: dir, Listen: listen, Set: set}}
+	return n, n.start()
+}
+
+// start starts the broker again. One that does not start leaves the one before it, which is dead.
+func (n *node) start() error {
+	b, err := proc.Start(n.options)
+	if err == nil {
+		n.Broker = b
+	}
+	return err
+}
+
+// until waits for what the load is to do, and tells in the end how much of it is missing.
+func (n *node) until(reached func() bool, missing func() string) error {
+	for deadline := time.Now().Add(roundWithin); !reached(); {
+		select {
+		case <-n.Exited():
+			return fmt.Errorf("the broker died by itself: %s", n.LogTail())
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf(
-				"only %d of %d records were acknowledged in %v: %s",
-				l.Acked(),
-				want,
-				roundWithin,
-				b.LogTail(),
-			)
+			return fmt.Errorf("%s in %v: %s", missing(), roundWithin, n.LogTail())
 		}
 	}
 	return nil

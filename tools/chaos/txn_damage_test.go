@@ -11,7 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"spate/internal/proc"
 	"spate/kafka"
 	"spate/kafka/record"
 )
@@ -24,15 +23,13 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 		"offsets.topic.num.partitions": "1", "transaction.state.log.num.partitions": "1",
 	})
 	base := t.TempDir()
-	listen, err := freeAddress()
+	n, err := startNode(filepath.Join(base, "clean"), settings)
 	must(t, err)
-	b, err := proc.Start(proc.Options{DataDir: filepath.Join(base, "clean"), Listen: listen, Set: settings})
-	must(t, err)
-	defer func() { b.Kill() }()
-	must(t, TxnPlan{}.createTopic(t.Context(), listen))
-	load := startTxnLoad(listen, *seed, false)
+	defer func() { n.Kill() }()
+	must(t, TxnPlan{}.createTopic(t.Context(), n.Bootstrap))
+	load := startTxnLoad(n.Bootstrap, *seed, false)
 	defer load.close()
-	must(t, load.await(txnsPerRound, b))
+	must(t, load.await(n, txnsPerRound))
 	load.stop()
 	client := load.client()
 	final, err := load.settled(t.Context(), kadm.NewClient(client))
@@ -41,7 +38,7 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 	if final.isOpen() {
 		t.Fatalf("%+v", final)
 	}
-	must(t, b.Stop())
+	must(t, n.Stop())
 	load.settle = 2 * time.Second // what is open now stays so
 
 	for _, c := range []struct {
@@ -98,13 +95,13 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
+			n.options.DataDir = dir
 			if out, err := exec.Command("cp", "-r", filepath.Join(base, "clean"), dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v %s", err, out)
 			}
 			c.plant(&damage{t, dir})
-			broker, err := proc.Start(proc.Options{DataDir: dir, Listen: listen, Set: settings})
-			must(t, err)
-			defer broker.Kill()
+			must(t, n.start())
+			defer n.Kill()
 			final, err := load.final(t.Context())
 			must(t, err)
 			var got []string

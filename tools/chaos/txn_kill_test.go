@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,11 +29,6 @@ func txnSettings(more map[string]string) map[string]string {
 	return settings
 }
 
-func killNine(b *proc.Broker) error {
-	b.Kill()
-	return nil
-}
-
 // Goal: kill -9 at random moments under transactions loses nothing committed, shows nothing aborted or in part, repeats
 // nothing, leaves nothing open, and the offsets of groups are those of the transactions that are committed. Method:
 // producers of both versions of transactions, some of which abort, take too long, or are replaced and go on; readers of
@@ -46,33 +40,18 @@ func TestTransactionsKillNine(t *testing.T) {
 // Goal: the same while partitions move between log directories and records are deleted from the starts of the logs,
 // both in the midst of open transactions. Method: each partition moves all the time, some moves are killed, others end.
 func TestTransactionsKillNineWhileMoving(t *testing.T) {
-	base := t.TempDir()
-	dirs := []string{filepath.Join(base, "a"), filepath.Join(base, "b")}
-	for _, d := range dirs {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
+	moves := newMoves(t, txnTopic)
+	plan := Plan{DataDir: moves.dataDir(), Set: txnSettings(nil), Fault: func(b *proc.Broker) error {
+		if err := moves.begin(t.Context(), b); err != nil {
+			return err
 		}
-	}
-	random := rand.New(rand.NewPCG(*seed, 9))
-	seen, round := map[string]bool{}, 0
-	plan := Plan{DataDir: dirs[0] + "," + dirs[1], Set: txnSettings(nil),
-		Fault: func(b *proc.Broker) error {
-			round++
-			if err := moveAll(t.Context(), b.Bootstrap, txnTopic, dirs[round%2], seen); err != nil {
-				return err
-			}
-			if round%3 == 0 {
-				return awaitMoves(t.Context(), b)
-			}
-			<-time.After(time.Duration(random.Int64N(int64(moveKillMax))))
-			return killNine(b)
-		}}
+		if moves.round%3 == 0 {
+			return awaitMoves(t.Context(), b)
+		}
+		return moves.kill(b)
+	}}
 	runTxnPlan(t, TxnPlan{Plan: plan, Deletes: true, Topic: map[string]string{"segment.ms": "500"}})
-	for _, d := range dirs {
-		if !seen[d] && *rounds > 2 {
-			t.Errorf("no partition was ever seen in %s", d)
-		}
-	}
+	moves.check(t)
 }
 
 // Goal: the same while the cluster's version of transactions goes down and up again, and retention takes segments away,

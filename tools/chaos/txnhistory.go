@@ -183,11 +183,8 @@ func (h *TxnHistory) Read(partition int32, offset int64, value []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := place{partition, offset}
-	if id, t := h.given(at, value); t != nil {
-		if t.Outcome == TxnAborted {
-			h.fault(abortedRead, "%v: record %v, but %v was not committed", at, id, t)
-		}
-		h.read[at] = id
+	if id, t := h.given(h.read, at, value); t != nil && t.Outcome == TxnAborted {
+		h.fault(abortedRead, "%v: record %v, but %v was not committed", at, id, t)
 	}
 }
 
@@ -195,14 +192,11 @@ func (h *TxnHistory) Read(partition int32, offset int64, value []byte) {
 func (h *TxnHistory) ReadDirty(partition int32, offset int64, value []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := place{partition, offset}
-	if id, t := h.given(at, value); t != nil {
-		h.dirty[at] = id
-	}
+	h.given(h.dirty, place{partition, offset}, value)
 }
 
-// given finds the record in value, and compares it with what others were given at the same place.
-func (h *TxnHistory) given(at place, value []byte) (RecordID, *Txn) {
+// given notes the record in value as read, and compares it with what others were given at the same place.
+func (h *TxnHistory) given(read map[place]RecordID, at place, value []byte) (RecordID, *Txn) {
 	id, err := ParseValue(value)
 	t := h.byID[id]
 	switch {
@@ -218,6 +212,7 @@ func (h *TxnHistory) given(at place, value []byte) (RecordID, *Txn) {
 			h.fault(twoContents, "%v was read as %v and as %v", at, other, id)
 		}
 	}
+	read[at] = id
 	return id, t
 }
 

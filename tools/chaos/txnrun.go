@@ -30,62 +30,37 @@ type TxnPlan struct {
 	FaultUnderLoad func(b *proc.Broker, committed func() int) error
 }
 
-func (p TxnPlan) fail(b *proc.Broker, load *txnLoad) error {
-	if p.FaultUnderLoad != nil {
-		return p.FaultUnderLoad(b, load.history.Ended)
-	}
-	return p.Fault(b)
-}
-
-// RunTransactions executes the plan. The error is about the run itself; violations stand in the summary. A fault that
-// leaves the broker running is followed by the next round.
+// RunTransactions executes the plan. The error is about the run itself; violations stand in the summary.
 func (p TxnPlan) RunTransactions(ctx context.Context) (TxnSummary, error) {
 	fmt.Fprintf(p.Out, "chaos: transactions: rounds=%d seed=%d data=%s\n", p.Rounds, p.Seed, p.DataDir)
-	random := rand.New(rand.NewPCG(p.Seed, 0))
-	listen, err := freeAddress()
+	n, err := startNode(p.DataDir, p.Set)
 	if err != nil {
 		return TxnSummary{}, err
 	}
-	start := func() (*proc.Broker, error) {
-		return proc.Start(proc.Options{DataDir: p.DataDir, Listen: listen, Set: p.Set})
-	}
-	broker, err := start()
-	if err != nil {
+	defer func() { n.Kill() }()
+	if err := p.createTopic(ctx, n.Bootstrap); err != nil {
 		return TxnSummary{}, err
 	}
-	defer func() { broker.Kill() }()
-	if err := p.createTopic(ctx, broker.Bootstrap); err != nil {
-		return TxnSummary{}, err
-	}
-	load := startTxnLoad(broker.Bootstrap, p.Seed, p.Deletes)
+	load := startTxnLoad(n.Bootstrap, p.Seed, p.Deletes)
 	defer load.close()
-	for round := range p.Rounds {
-		if err := load.await(load.history.Ended()+txnsPerRound, broker); err != nil {
-			return TxnSummary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
-		if err := p.fail(broker, load); err != nil {
-			return TxnSummary{}, fmt.Errorf("round %d: %w", round, err)
-		}
-		select {
-		case <-broker.Exited():
-			if broker, err = start(); err != nil {
-				return TxnSummary{}, fmt.Errorf("round %d: restart: %w", round, err)
-			}
-		default:
-		}
-		fmt.Fprintf(p.Out, "chaos: round %d: committed=%d restart_ms=%d\n",
-			round, load.history.Ended(), broker.Startup.Milliseconds())
+	fault := p.Fault
+	if p.FaultUnderLoad != nil {
+		fault = func(b *proc.Broker) error { return p.FaultUnderLoad(b, load.history.Ended) }
 	}
-	if err := load.await(load.history.Ended()+txnsPerRound, broker); err != nil {
-		return TxnSummary{}, fmt.Errorf("after the last fault: %w", err)
+	err = p.rounds(n, rand.New(rand.NewPCG(p.Seed, 0)), course{
+		work:  func() error { return load.await(n, txnsPerRound) },
+		fault: fault,
+		told:  func() string { return fmt.Sprintf("committed=%d", load.history.Ended()) },
+	})
+	if err != nil {
+		return TxnSummary{}, err
 	}
 	load.stop()
 	summary, err := p.judge(ctx, load)
 	if err != nil {
 		return summary, err
 	}
-	if err := broker.Stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		return summary, err
 	}
 	return summary, verifyFiles(p.DataDir)
@@ -127,20 +102,12 @@ func (p TxnPlan) judge(ctx context.Context, load *txnLoad) (TxnSummary, error) {
 	return summary, nil
 }
 
-// await waits until the load has had want commits.
-func (l *txnLoad) await(want int, b *proc.Broker) error {
-	for deadline := time.Now().Add(roundWithin); l.history.Ended() < want; {
-		select {
-		case <-b.Exited():
-			return fmt.Errorf("the broker died by itself: %s", b.LogTail())
-		case <-time.After(5 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("only %d of %d transactions were committed in %v: %s",
-				l.history.Ended(), want, roundWithin, b.LogTail())
-		}
-	}
-	return nil
+// await waits until the load has had so many more commits.
+func (l *txnLoad) await(n *node, more int) error {
+	want := l.history.Ended() + more
+	return n.until(func() bool { return l.history.Ended() >= want }, func() string {
+		return fmt.Sprintf("only %d of %d transactions were committed", l.history.Ended(), want)
+	})
 }
 
 // final gathers what is there when every transaction has ended.
