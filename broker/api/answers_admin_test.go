@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,27 +67,6 @@ func (s *story) produced(request *kmsg.ProduceRequest) (p kmsg.ProduceResponseTo
 	return p
 }
 
-// settleGrowth waits until the partitions that have been added show.
-func (s *story) settleGrowth(request kmsg.Request, response kmsg.Response) {
-	created, is := response.(*kmsg.CreatePartitionsResponse)
-	if !is || request.(*kmsg.CreatePartitionsRequest).ValidateOnly {
-		return
-	}
-	want := map[string]int{}
-	for _, t := range request.(*kmsg.CreatePartitionsRequest).Topics {
-		want[t.Topic] = int(t.Count)
-	}
-	for _, t := range created.Topics {
-		if t.ErrorCode != kafka.NoError {
-			continue
-		}
-		s.await(t.Topic+" has grown", func() bool {
-			got := s.metadataOf(9, false, t.Topic)[t.Topic]
-			return got[0] == 0 && got[1] == want[t.Topic]
-		})
-	}
-}
-
 // steady replaces, in an answer, what is another on every disk and at every moment: by one where it is there at all.
 func (s *story) steady(response kmsg.Response) {
 	sign := func(n *int64) { *n = min(max(*n, -1), 1) }
@@ -122,17 +100,5 @@ func (s *story) steady(response kmsg.Response) {
 				r.Nodes[i].Listeners[j].Name = "the listener"
 			}
 		}
-	}
-}
-
-// settleConfigs gives Kafka the time to put in force what it has said to have altered: nothing tells when it has.
-func (s *story) settleConfigs(request kmsg.Request) {
-	if *kafkaAddress == "" {
-		return
-	}
-	switch request.(type) {
-	case *kmsg.AlterConfigsRequest, *kmsg.IncrementalAlterConfigsRequest, *kmsg.UpdateFeaturesRequest:
-		begin := time.Now()
-		s.await("configs are in force", func() bool { return time.Since(begin) > 200*time.Millisecond })
 	}
 }

@@ -153,7 +153,7 @@ func (l *link) await(s *story, d *datadriven.TestData) string {
 		if isCoordinatorAway(response) {
 			return false
 		}
-		s.settle(request, response)
+		s.settle(request)
 		s.keepMember(member, response)
 		text = s.tell(response, nil)
 		return !slices.ContainsFunc(until, func(part string) bool {

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"spate/kafka"
 )
 
 // What the stories of client quotas need besides.
@@ -32,41 +30,6 @@ func (s *story) clearQuotas() {
 	})
 }
 
-// settleQuotas waits until the quotas that have been altered show.
-func (s *story) settleQuotas(request kmsg.Request, response kmsg.Response) {
-	altered, is := response.(*kmsg.AlterClientQuotasResponse)
-	asked, _ := request.(*kmsg.AlterClientQuotasRequest)
-	if !is || asked.ValidateOnly {
-		return
-	}
-	for _, told := range altered.Entries {
-		at := slices.IndexFunc(asked.Entries, func(e kmsg.AlterClientQuotasRequestEntry) bool {
-			return askedEntity(e) == toldEntity(told)
-		})
-		if told.ErrorCode != kafka.NoError || at < 0 {
-			continue
-		}
-		for _, op := range asked.Entries[at].Ops {
-			s.await("the quota shows", func() bool {
-				value, there := s.quotas()[toldEntity(told)+" "+op.Key]
-				return there != op.Remove && (op.Remove || value == op.Value)
-			})
-		}
-	}
-}
-
-// quotas is all quotas, by their entities and keys.
-func (s *story) quotas() map[string]float64 {
-	all := map[string]float64{}
-	described := s.exchange(kmsg.NewPtrDescribeClientQuotasRequest()).(*kmsg.DescribeClientQuotasResponse)
-	for _, e := range described.Entries {
-		for _, v := range e.Values {
-			all[describedEntity(e)+" "+v.Key] = v.Value
-		}
-	}
-	return all
-}
-
 func shownPart(kind string, name *string) string {
 	if name == nil {
 		return kind + " by default"
@@ -77,14 +40,6 @@ func shownPart(kind string, name *string) string {
 func shownEntity(parts []string) string {
 	slices.Sort(parts)
 	return fmt.Sprint(parts)
-}
-
-func askedEntity(e kmsg.AlterClientQuotasRequestEntry) string {
-	var parts []string
-	for _, p := range e.Entity {
-		parts = append(parts, shownPart(p.Type, p.Name))
-	}
-	return shownEntity(parts)
 }
 
 func toldEntity(e kmsg.AlterClientQuotasResponseEntry) string {

@@ -229,7 +229,7 @@ func (s *story) topic(d *datadriven.TestData) string {
 	request.Topics = append(request.Topics, topic)
 	created := s.exchange(request).(*kmsg.CreateTopicsResponse).Topics[0]
 	s.ids[name] = created.TopicID
-	s.await(name+" is there", func() bool { return slices.Contains(s.topics(), name) })
+	s.settle(request)
 	if *kafkaAddress != "" && s.coordinated {
 		s.probe(name)
 	}
@@ -327,7 +327,7 @@ func (s *story) ask(d *datadriven.TestData) string {
 			}
 			return !isCoordinatorAway(response) || d.HasArg("away")
 		})
-		s.settle(request, response)
+		s.settle(request)
 		s.keepMember(strings.ReplaceAll(member, "%v", "v"+word), response)
 		answer := strings.ReplaceAll(s.tell(response, shown), "-v"+word, "-%v")
 		if first, seen := answers[answer]; seen {
@@ -343,35 +343,37 @@ func (s *story) ask(d *datadriven.TestData) string {
 	return out.String()
 }
 
-// settle waits until what has been created or deleted shows.
-func (s *story) settle(request kmsg.Request, response kmsg.Response) {
-	s.settleGrowth(request, response)
-	s.settleQuotas(request, response)
-	s.settleConfigs(request)
-	there, gone := []string{}, []string{}
-	switch r := response.(type) {
-	case *kmsg.CreateTopicsResponse:
-		for _, topic := range r.Topics {
-			if topic.ErrorCode == kafka.NoError && !request.(*kmsg.CreateTopicsRequest).ValidateOnly {
-				there = append(there, topic.Topic)
-			}
-		}
-	case *kmsg.DeleteTopicsResponse:
-		for _, topic := range r.Topics {
-			if topic.ErrorCode == kafka.NoError {
-				gone = append(gone, *topic.Topic)
-			}
-		}
-	}
-	if len(there)+len(gone) == 0 {
+// settle waits until Apache Kafka does what its controller has said to be done. Its broker learns of changes in order:
+// it takes those that there are at once, shows them, and puts them into effect one by one, before it takes more. So a
+// change that is made now shows when those before it show, and one that is made after that shows when those are in
+// effect.
+func (s *story) settle(request kmsg.Request) {
+	s.t.Helper()
+	if *kafkaAddress == "" {
 		return
 	}
-	s.await("topics come and go", func() bool {
-		topics := s.topics()
-		missing := slices.ContainsFunc(there, func(name string) bool { return !slices.Contains(topics, name) })
-		left := slices.ContainsFunc(gone, func(name string) bool { return slices.Contains(topics, name) })
-		return !missing && !left
-	})
+	switch request.(type) {
+	case *kmsg.CreateTopicsRequest, *kmsg.DeleteTopicsRequest, *kmsg.CreatePartitionsRequest,
+		*kmsg.AlterConfigsRequest, *kmsg.IncrementalAlterConfigsRequest, *kmsg.UpdateFeaturesRequest,
+		*kmsg.AlterClientQuotasRequest, *kmsg.AlterPartitionAssignmentsRequest:
+	default:
+		return
+	}
+	user := "settled"
+	for _, isSet := range []bool{true, false} {
+		change := kmsg.NewPtrAlterClientQuotasRequest()
+		change.Entries = []kmsg.AlterClientQuotasRequestEntry{{
+			Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user", Name: &user}},
+			Ops:    []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: 1e9, Remove: !isSet}},
+		}}
+		s.exchange(change)
+		look := kmsg.NewPtrDescribeClientQuotasRequest()
+		look.Strict = true
+		look.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "user", Match: &user}}
+		s.await("changes are in effect", func() bool {
+			return len(s.exchange(look).(*kmsg.DescribeClientQuotasResponse).Entries) > 0 == isSet
+		})
+	}
 }
 
 // request makes the request of an ask.
