@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -229,21 +228,10 @@ func topicsScript(s *script) {
 	s.line(topicCommand, "--delete --topic plain")
 	s.line(topicCommand, "--delete --topic set,by-hand")
 	s.line(topicCommand, "--delete --topic missing --if-exists")
-	s.gone("plain", "set", "by-hand")
 	s.line(topicCommand, "--list")
 	s.line(topicCommand, "--delete --topic records")
 	s.line(topicCommand, "--delete --topic with.*")
-	s.gone("records", "with.dot")
 	s.line(topicCommand, "--list")
-}
-
-// gone waits until deleted topics are not listed any more: Kafka answers before.
-func (s *script) gone(topics ...string) {
-	s.t.Helper()
-	s.wait("deleted topics to go", func(ctx context.Context) bool {
-		listed, err := s.admin.ListTopics(ctx)
-		return err == nil && !slices.ContainsFunc(topics, func(name string) bool { return listed.Has(name) })
-	})
 }
 
 // topicConfigsScript is about the configs of topics.

@@ -244,7 +244,7 @@ func (a *adoption) fill() (topics []string) {
 		a.produce(a.client, topic, 300)
 	}
 	a.must(a.deleteTopic("adopt.none.gone"))
-	a.gone("adopt.none.gone")
+	a.must(settle(a.ctx, a.admin))
 	return topics
 }
 
@@ -355,15 +355,6 @@ func (a *adoption) ids() map[string]string {
 		ids[*t.Topic] = fmt.Sprintf("%x %d", t.TopicID, len(t.Partitions))
 	}
 	return ids
-}
-
-// gone waits until a deleted topic is listed no more, which Kafka answers before.
-func (a *adoption) gone(topic string) {
-	a.Helper()
-	a.must(waitFor(a.ctx, func() (bool, error) {
-		_, listed := a.ids()[topic]
-		return !listed, nil
-	}))
 }
 
 // TestAdopt fills a Kafka, stops or kills it, has Spate take its directories over, and finds everything as it was:
@@ -554,6 +545,7 @@ func TestAdoptRefusals(t *testing.T) {
 	if diff := cmp.Diff(want, quotas); diff != "" {
 		t.Errorf("quotas that were set in Kafka, and in Spate:\n%s", diff)
 	}
+	a.must(settle(a.ctx, a.admin))
 	a.must(b.Stop())
 }
 

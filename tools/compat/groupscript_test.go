@@ -86,6 +86,7 @@ func (s *script) topic(name string, partitions, records int) {
 	if _, err := s.admin.CreateTopic(ctx, int32(partitions), 1, configs, name); err != nil {
 		s.t.Fatal(err)
 	}
+	s.settle()
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.target.bootstrap), kgo.DefaultProduceTopic(name),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -194,10 +195,33 @@ func (s *script) offsets(group, topic string, want ...int64) {
 	})
 }
 
-// tool runs one of Kafka's tools and adds what it printed to the transcript.
+// tool runs one of Kafka's tools and adds what it printed to the transcript. What it has changed is in effect then.
 func (s *script) tool(class string, args ...string) {
 	s.t.Helper()
 	s.print(class, args, s.run(class, append([]string{"--bootstrap-server", s.target.bootstrap}, args...)))
+	if !isQuestion(class, args) {
+		s.settle()
+	}
+}
+
+// isQuestion says whether a tool changes nothing that a controller knows of.
+func isQuestion(class string, args []string) bool {
+	return class == groupCommand || class == transactionsCommand || slices.ContainsFunc(args, func(word string) bool {
+		return slices.Contains([]string{"--list", "--describe", "describe"}, word)
+	})
+}
+
+// settle waits until Apache Kafka has put all changes into effect. The broker under test has done so when it answers.
+func (s *script) settle() {
+	s.t.Helper()
+	if !s.target.isKafka {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), awaitWithin)
+	defer cancel()
+	if err := settle(ctx, s.admin); err != nil {
+		s.t.Fatalf("waiting for changes to be in effect: %v", err)
+	}
 }
 
 // group runs ConsumerGroupCommand with the words of a line.

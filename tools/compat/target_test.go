@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,12 +9,15 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"spate/internal/proc"
 )
 
 // target is a broker of its own that a test may kill and start again at its address: bin/spate, or an Apache Kafka.
 type target struct {
 	bootstrap string
+	isKafka   bool
 	dir       string // where its partitions lie
 	kill      func()
 	start     func() error
@@ -94,7 +98,8 @@ func startKafka(t *testing.T, settings map[string]string) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tg := &target{bootstrap: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: filepath.Join(dir, "data")}
+	tg := &target{bootstrap: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), isKafka: true,
+		dir: filepath.Join(dir, "data")}
 	var k *proc.Kafka
 	tg.start = func() (err error) {
 		k, err = proc.StartKafka(dir, port, settings)
@@ -112,6 +117,35 @@ func startKafka(t *testing.T, settings map[string]string) *target {
 		}
 	})
 	return tg
+}
+
+// settle waits until an Apache Kafka does what its controller has said to be done. Its broker learns of changes in
+// order: it takes those that there are at once, shows them, and puts them into effect one by one, before it takes more.
+// So a change that is made now shows when those before it show, and one that is made after that shows when those are in
+// effect.
+func settle(ctx context.Context, admin *kadm.Client) error {
+	name := "settled"
+	entity := kadm.ClientQuotaEntity{{Type: "user", Name: &name}}
+	for _, isSet := range []bool{true, false} {
+		op := kadm.AlterClientQuotaOp{Key: "producer_byte_rate", Value: 1e9, Remove: !isSet}
+		entry := kadm.AlterClientQuotaEntry{Entity: entity, Ops: []kadm.AlterClientQuotaOp{op}}
+		altered, err := admin.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{entry})
+		if err == nil {
+			err = altered[0].Err
+		}
+		if err != nil {
+			return err
+		}
+		err = waitFor(ctx, func() (bool, error) {
+			only := []kadm.DescribeClientQuotaComponent{{Type: "user", MatchName: &name}}
+			found, err := admin.DescribeClientQuotas(ctx, true, only)
+			return len(found) > 0 == isSet, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func freeAddress(t *testing.T) string {

@@ -116,6 +116,7 @@ func (c *transactionCompaction) make(topic string, configs map[string]string) {
 	if _, err := c.admin.CreateTopic(c.t.Context(), 1, 1, all, topic); err != nil {
 		c.t.Fatal(err)
 	}
+	c.settle()
 }
 
 func (c *transactionCompaction) alter(topic, name, value string) {
@@ -128,6 +129,7 @@ func (c *transactionCompaction) alter(topic, name, value string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.settle()
 }
 
 // value makes a content of which some twenty fill a segment.
