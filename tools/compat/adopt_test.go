@@ -198,31 +198,18 @@ func (a *adoption) unchanged(before map[string]string) {
 // readAll reads every record of the topics, by partition.
 func (a *adoption) readAll(topics ...string) map[string][]record {
 	a.Helper()
-	ends, err := a.admin.ListEndOffsets(a.ctx, topics...)
-	a.must(err)
-	from, left := map[string]map[int32]kgo.Offset{}, 0
-	ends.Each(func(o kadm.ListedOffset) {
-		if from[o.Topic] == nil {
-			from[o.Topic] = map[int32]kgo.Offset{}
-		}
-		from[o.Topic][o.Partition] = kgo.NewOffset().AtStart()
-		left += int(o.Offset) // none of the topics has gaps
-	})
-	c := a.dial(kgo.ConsumePartitions(from))
-	defer c.Close()
 	all := map[string][]record{}
-	for left > 0 {
-		fetches := c.PollFetches(a.ctx)
-		a.must(fetches.Err())
-		fetches.EachRecord(func(in *kgo.Record) {
+	for _, topic := range topics {
+		records, _, err := readTopic(a.ctx, a.address(), topic, kgo.ReadUncommitted())
+		a.must(err)
+		for _, in := range records {
 			r := record{Key: in.Key, Value: in.Value, Offset: in.Offset, Timestamp: in.Timestamp.UnixMilli()}
 			for _, h := range in.Headers {
 				r.Headers = append(r.Headers, header{h.Key, h.Value})
 			}
 			tp := fmt.Sprintf("%s-%d", in.Topic, in.Partition)
 			all[tp] = append(all[tp], r)
-			left--
-		})
+		}
 	}
 	return all
 }
@@ -545,7 +532,6 @@ func TestAdoptRefusals(t *testing.T) {
 	if diff := cmp.Diff(want, quotas); diff != "" {
 		t.Errorf("quotas that were set in Kafka, and in Spate:\n%s", diff)
 	}
-	a.must(settle(a.ctx, a.admin))
 	a.must(b.Stop())
 }
 
@@ -559,6 +545,7 @@ func (a *adoption) setConfigs() {
 	} {
 		a.mustSpate(append(append([]string{"config", "set"}, strings.Fields(args)...), "-b", a.address())...)
 	}
+	a.must(settle(a.ctx, a.admin))
 }
 
 // configs are what is set at run time, and what a value that is not set comes to.

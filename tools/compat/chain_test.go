@@ -463,9 +463,8 @@ func (r *chainRun) disturbBroker(ctx context.Context, until time.Time) error {
 		if err := r.chains[rand.IntN(len(r.chains))].await(ctx, place, stepOf(place)); err != nil {
 			return err
 		}
-		r.target.kill()
 		r.brokerKills++
-		if err := r.target.start(); err != nil {
+		if err := r.target.restart(); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -83,25 +82,9 @@ func (r *chainRun) settled(ctx context.Context) error {
 				bad = append(bad, l.TxnID+": "+l.State)
 			}
 		}
-		open, err := r.open(ctx, topics...)
+		open, err := openPartitions(ctx, r.admin, topics...)
 		return append(bad, open...), err
 	})
-}
-
-// open are the partitions with transactions that have not ended.
-func (r *chainRun) open(ctx context.Context, topics ...string) (open []string, err error) {
-	ends, err := r.admin.ListEndOffsets(ctx, topics...)
-	stable, err2 := r.admin.ListCommittedOffsets(ctx, topics...)
-	if err := errors.Join(err, err2, ends.Error(), stable.Error()); err != nil {
-		return nil, err
-	}
-	ends.Each(func(end kadm.ListedOffset) {
-		if o, _ := stable.Lookup(end.Topic, end.Partition); o.Offset != end.Offset {
-			text := fmt.Sprintf("%s-%d: stable up to %d of %d", end.Topic, end.Partition, o.Offset, end.Offset)
-			open = append(open, text)
-		}
-	})
-	return open, nil
 }
 
 // chainRecords are the records of a topic's partitions, in their order.
@@ -114,47 +97,16 @@ func (records chainRecords) count() (n int) {
 	return n
 }
 
-// read reads a topic from the first record to the last.
+// read reads what there is of a topic.
 func (r *chainRun) read(ctx context.Context, topic string, partitions int, level kgo.IsolationLevel) (
 	chainRecords, error,
 ) {
-	from := map[int32]kgo.Offset{}
-	for p := range partitions {
-		from[int32(p)] = kgo.NewOffset().At(0)
+	all, _, err := readTopic(ctx, r.target.bootstrap, topic, level)
+	records := make(chainRecords, partitions)
+	for _, record := range all {
+		records[record.Partition] = append(records[record.Partition], record)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.FetchIsolationLevel(level),
-		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ends, err := r.admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	records, left := make(chainRecords, partitions), 0
-	ends.Each(func(end kadm.ListedOffset) {
-		if end.Offset > 0 {
-			left++
-		}
-	})
-	ctx, cancel := context.WithTimeout(ctx, chainWithin)
-	defer cancel()
-	for left > 0 { // a partition ends with a marker, or a record outside of transactions
-		fetches := client.PollFetches(ctx)
-		if err := errors.Join(fetches.Err(), ctx.Err()); err != nil {
-			return nil, fmt.Errorf("reading %s, of which %d partitions are left: %w", topic, left, err)
-		}
-		for record := range fetches.RecordsAll() {
-			if !record.Attrs.IsControl() {
-				records[record.Partition] = append(records[record.Partition], record)
-			}
-			if end, _ := ends.Lookup(topic, record.Partition); record.Offset == end.Offset-1 {
-				left--
-			}
-		}
-	}
-	return records, nil
+	return records, err
 }
 
 // check compares what each chain has made with f of its input, before and after one more death of the broker.
@@ -187,8 +139,7 @@ func (r *chainRun) check(ctx context.Context) error {
 		}
 		made = append(made, out)
 	}
-	r.target.kill()
-	if err := r.target.start(); err != nil {
+	if err := r.target.restart(); err != nil {
 		return err
 	}
 	if err := r.settled(ctx); err != nil {

@@ -32,8 +32,7 @@ func TestDynamicConfigsSurviveAKill(t *testing.T) {
 	set("70000", 1)
 	set("80000")
 	for range 2 {
-		tg.kill()
-		if err := tg.start(); err != nil {
+		if err := tg.restart(); err != nil {
 			t.Fatal(err)
 		}
 		described, err := admin.DescribeBrokerConfigs(ctx, 1)

@@ -205,8 +205,7 @@ func (r *connectRun) haltWorker() {
 
 func (r *connectRun) killBroker() {
 	r.Helper()
-	r.target.kill()
-	r.must(r.target.start())
+	r.must(r.target.restart())
 	r.progress("kill -9 of the broker")
 }
 
@@ -216,8 +215,7 @@ func (r *connectRun) killAll() {
 	for _, w := range r.workers {
 		r.kill(w)
 	}
-	r.target.kill()
-	r.must(r.target.start())
+	r.must(r.target.restart())
 	for _, w := range r.workers {
 		r.start(w)
 	}
@@ -337,7 +335,7 @@ func (r *connectRun) stopAndCheck() {
 func (r *connectRun) awaitCompaction() {
 	r.Helper()
 	r.await("compaction of the sources' offsets", func() bool {
-		records, end, err := committedRecords(r.Context(), r.target.bootstrap, r.group+"-offset")
+		records, end, err := readTopic(r.Context(), r.target.bootstrap, r.group+"-offset", kgo.ReadCommitted())
 		r.must(err)
 		if int64(len(records)) > end/4 {
 			return false

@@ -3,7 +3,6 @@ package compat
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -246,8 +245,7 @@ func (r *mirrorRun) progress(after string) {
 // faultOf kills the broker of a side.
 func (r *mirrorRun) faultOf(side *mirrorSide) {
 	r.Helper()
-	side.target.kill()
-	r.must(side.target.start())
+	r.must(side.target.restart())
 	r.progress("kill -9 of " + side.name)
 }
 
@@ -296,9 +294,8 @@ type mirrorRecord struct {
 func (r *mirrorRun) compare(from, to *mirrorSide) string {
 	r.Helper()
 	r.await("the end of the writer's last transaction on "+from.name, func() bool {
-		ends, err := from.admin.ListEndOffsets(r.Context(), mirroredTopic)
-		stable, err2 := from.admin.ListCommittedOffsets(r.Context(), mirroredTopic)
-		return err == nil && err2 == nil && maps.Equal(ends.Offsets()[mirroredTopic], stable.Offsets()[mirroredTopic])
+		open, err := openPartitions(r.Context(), from.admin, mirroredTopic)
+		return err == nil && len(open) == 0
 	})
 	want, ends := r.readAll(from, mirroredTopic)
 	total := 0
@@ -359,7 +356,7 @@ func (r *mirrorRun) compareGroup(from, to *mirrorSide, ends, gotEnds map[int32]i
 func (r *mirrorRun) readAll(side *mirrorSide, topic string) (map[int32][]mirrorRecord, map[int32]int64) {
 	r.Helper()
 	all, behind := map[int32][]mirrorRecord{}, map[int32]int64{}
-	records, _, err := committedRecords(r.Context(), side.target.bootstrap, topic)
+	records, _, err := readTopic(r.Context(), side.target.bootstrap, topic, kgo.ReadCommitted())
 	r.must(err)
 	for _, in := range records {
 		all[in.Partition] = append(all[in.Partition], mirrorRecord{string(in.Key), string(in.Value),

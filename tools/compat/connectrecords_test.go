@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"spate/internal/proc"
@@ -176,41 +175,6 @@ func (c *committed) check(t *testing.T, want []string) {
 			}
 		}
 	}
-}
-
-// committedRecords reads a topic under read_committed, to the last stable offset of each partition, and gives the sum
-// of these offsets too.
-func committedRecords(ctx context.Context, bootstrap, topic string) (all []*kgo.Record, end int64, err error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.KeepControlRecords(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	if err != nil {
-		return nil, 0, err
-	}
-	defer client.Close()
-	stable, err := kadm.NewClient(client).ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = stable.Error()
-	}
-	left := map[int32]int64{}
-	stable.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-			end += o.Offset
-		}
-	})
-	for err == nil && len(left) > 0 {
-		fetches := client.PollFetches(ctx)
-		err = fetches.Err()
-		fetches.EachRecord(func(r *kgo.Record) {
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-			if !r.Attrs.IsControl() {
-				all = append(all, r)
-			}
-		})
-	}
-	return all, end, err
 }
 
 // sunk counts the lines of a sink's file by their number; foreign ones are an error.

@@ -343,8 +343,7 @@ func (g *watchedGroup) awaitRead(what string) {
 func (r *groupRun) killBroker() {
 	r.t.Helper()
 	began := time.Now()
-	r.target.kill()
-	if err := r.target.start(); err != nil {
+	if err := r.target.restart(); err != nil {
 		r.t.Fatal(err)
 	}
 	for _, g := range r.groups {

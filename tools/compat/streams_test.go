@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -249,20 +248,8 @@ func (r *streamsRun) allStable() bool {
 	if err != nil {
 		return false
 	}
-	ends, err := r.admin.ListEndOffsets(r.Context(), topics.Names()...)
-	if err != nil {
-		return false
-	}
-	stable, err := r.admin.ListCommittedOffsets(r.Context(), topics.Names()...)
-	if err != nil {
-		return false
-	}
-	all := true
-	ends.Each(func(end kadm.ListedOffset) {
-		o, ok := stable.Lookup(end.Topic, end.Partition)
-		all = all && ok && o.Err == nil && end.Err == nil && o.Offset == end.Offset
-	})
-	return all
+	open, err := openPartitions(r.Context(), r.admin, topics.Names()...)
+	return err == nil && len(open) == 0
 }
 
 // exactlyHeard reads the results again, after one more death of the broker: they are those that came at the time.
@@ -310,38 +297,11 @@ func (r *streamsRun) inputAsWritten(flushed bool) {
 	}
 }
 
-// readAll gives the records of a topic up to its end; without markers.
+// readAll reads what there is of a topic.
 func (r *streamsRun) readAll(topic string, level kgo.IsolationLevel) []*kgo.Record {
 	r.Helper()
-	ends, err := r.admin.ListEndOffsets(r.Context(), topic)
+	records, _, err := readTopic(r.Context(), r.target.bootstrap, topic, level)
 	r.must(err)
-	starts, err := r.admin.ListStartOffsets(r.Context(), topic)
-	r.must(err)
-	left := map[int32]int64{}
-	ends.Each(func(end kadm.ListedOffset) {
-		if start, _ := starts.Lookup(topic, end.Partition); start.Offset < end.Offset {
-			left[end.Partition] = end.Offset
-		}
-	})
-	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.ConsumeTopics(topic),
-		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(level), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
-	r.must(err)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(r.Context(), awaitStreamsWithin)
-	defer cancel()
-	var records []*kgo.Record
-	for len(left) > 0 {
-		fetches := client.PollFetches(ctx)
-		r.must(fetches.Err())
-		fetches.EachRecord(func(record *kgo.Record) {
-			if record.Offset+1 >= left[record.Partition] {
-				delete(left, record.Partition)
-			}
-			if !record.Attrs.IsControl() {
-				records = append(records, record)
-			}
-		})
-	}
 	return records
 }
 

@@ -24,6 +24,12 @@ type target struct {
 	stop      func() error // for good
 }
 
+// restart kills the broker and starts it again.
+func (tg *target) restart() error {
+	tg.kill()
+	return tg.start()
+}
+
 // groupSettings make groups quick: the values that a test would otherwise have to wait for.
 func groupSettings() map[string]string {
 	return map[string]string{

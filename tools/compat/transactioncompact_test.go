@@ -279,30 +279,14 @@ func (c *transactionCompaction) left() []string {
 func (c *transactionCompaction) read() {
 	c.t.Helper()
 	for _, topic := range []string{keptTopic, codecTopic} {
-		ends, err := c.admin.ListEndOffsets(c.t.Context(), topic)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		end, _ := ends.Lookup(topic, 0)
-		client, err := kgo.NewClient(kgo.SeedBrokers(c.target.bootstrap), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-			kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-				topic: {0: kgo.NewOffset().At(0)}}))
+		records, _, err := readTopic(c.t.Context(), c.target.bootstrap, topic, kgo.ReadCommitted())
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		got := map[string]string{}
-		for next := int64(0); next < end.Offset; { // which ends with a marker
-			fetches := client.PollFetches(c.t.Context())
-			if err := fetches.Err(); err != nil {
-				c.t.Fatal(err)
-			}
-			fetches.EachRecord(func(r *kgo.Record) {
-				if next = r.Offset + 1; !r.Attrs.IsControl() {
-					got[string(r.Key)] = string(r.Value)
-				}
-			})
+		for _, r := range records {
+			got[string(r.Key)] = string(r.Value)
 		}
-		client.Close()
 		for key, want := range c.want {
 			if got[key] != want {
 				c.t.Errorf("%s: %s is %.40q, want %.40q", topic, key, got[key], want)

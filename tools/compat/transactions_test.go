@@ -67,8 +67,7 @@ func TestTransactionsOfClients(t *testing.T) {
 
 	r.copyAll()
 	r.groupsAtEnd()
-	r.target.kill()
-	r.must(r.target.start())
+	r.must(r.target.restart())
 	r.groupsAtEnd()
 	r.readAll()
 	r.abortedAreThere()
