@@ -181,9 +181,6 @@ func (r *connectRun) killWorker() {
 	r.start(w)
 }
 
-// oldEpoch is what a producer logs that another one has fenced.
-const oldEpoch = "InvalidProducerEpochException"
-
 // haltWorker stops the worker that reads the file until the other one has taken over. Then it is a zombie, with a
 // transaction that it may still want to commit.
 func (r *connectRun) haltWorker() {
@@ -194,13 +191,13 @@ func (r *connectRun) haltWorker() {
 	r.down[w] = true
 	r.awaitRunning("lines", 1)
 	r.progress("a halt of a worker")
-	before := w.said(oldEpoch)
+	before := w.fenced()
+	r.zombie = w
 	w.signal(syscall.SIGCONT)
 	delete(r.down, w)
+	r.await("the zombie to be fenced", func() bool { return w.fenced() > before })
 	r.progress("the end of the halt")
-	if w.said(oldEpoch) > before {
-		r.faults["a zombie that was fenced"]++
-	}
+	r.zombie = nil
 }
 
 func (r *connectRun) killBroker() {
