@@ -381,7 +381,7 @@ func TestStreamsProtocol(t *testing.T) {
 		if len(offered) != 2 {
 			t.Errorf("Apache Kafka offers %v", offered)
 		}
-		r.awaitResults("the start")
+		r.await("some results", r.more(streamsStep))
 		r.kill("a")
 		return
 	}
