@@ -226,11 +226,12 @@ func (r *Replica) Read(o *ReadOptions, result *ReadResult) error {
 	return err
 }
 
-// Resident tells whether a Read of o finds its way through memory, so that a loop may call it.
-func (r *Replica) Resident(o *ReadOptions) bool {
+// Resident tells whether a Read of o finds its way through memory, so that a loop may call it, and whether what it
+// finds is known to be in memory as well.
+func (r *Replica) Resident(o *ReadOptions) (resident, hot bool) {
 	log := r.view.Load().Log
 	if log == nil {
-		return true
+		return true, false
 	}
 	end := log.HighWatermark()
 	if o.Committed {

@@ -257,11 +257,11 @@ var Keys = []Key{
 	{Name: "socket.listen.backlog.size", Type: Int, Default: "50", Valid: atLeast(1),
 		Doc: "How many connections may wait to be accepted."},
 	{Name: "socket.receive.buffer.bytes", Type: Int, Default: "102400", Valid: atLeast(-1),
-		Doc: "SO_RCVBUF of a connection; -1: the system's default."},
+		Doc: "SO_RCVBUF of a connection; -1, or not set: what the kernel finds best."},
 	{Name: "socket.request.max.bytes", Type: Int, Default: "104857600", Valid: atLeast(1),
 		Doc: "The largest request; a longer one closes the connection."},
 	{Name: "socket.send.buffer.bytes", Type: Int, Default: "102400", Valid: atLeast(-1),
-		Doc: "SO_SNDBUF of a connection; -1: the system's default."},
+		Doc: "SO_SNDBUF of a connection; -1, or not set: what the kernel finds best."},
 	{Name: "spate.ack.durability", Type: String, Default: "flush", Valid: durabilities, Dynamic: true,
 		Doc: "What acks=all waits for: flush, the records are on the disk of each in-sync replica; page-cache, they " +
 			"are in its memory, as with Kafka."},
