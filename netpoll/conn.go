@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	epoll "github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 
 	"spate/internal/invariant"
@@ -139,12 +140,12 @@ func (c *conn) end(reason error) {
 
 // ready handles an event of the socket. It does not take the event's word for anything, as the event may be one of
 // the connection that had this descriptor before: the system calls that follow tell what is true.
-func (c *conn) ready(event uint32) {
-	if c.awaitsWrite && event&(writeEvents|errEvents) != 0 {
+func (c *conn) ready(event epoll.IOEvent) {
+	if c.awaitsWrite && event&(epoll.WriteEvents|epoll.ErrEvents) != 0 {
 		c.awaitsWrite = false
 		c.mark()
 	}
-	if c.interest&interestRead != 0 && event&(readEvents|errEvents) != 0 {
+	if c.interest&interestRead != 0 && event&(epoll.ReadEvents|epoll.ErrEvents) != 0 {
 		c.read()
 	}
 }
@@ -221,21 +222,27 @@ func (c *conn) watch(want interest) {
 }
 
 func (c *conn) tellPoller(want interest) error {
-	var events uint32
-	if want&interestRead != 0 {
-		events |= readEvents
+	poller, target := c.loop.poller, &epoll.PollAttachment{FD: c.fd}
+	if c.interest != 0 && want&interestRead == 0 {
+		// The poller cannot change its mind to nothing, or to writing only.
+		if err := poller.Delete(c.fd); err != nil {
+			return err
+		}
+		c.interest = 0
 	}
-	if want&interestWrite != 0 {
-		events |= writeEvents
-	}
-	poller := c.loop.poller
 	switch {
 	case want == 0:
-		return poller.remove(c.fd)
+		return nil
+	case want == interestWrite:
+		return poller.AddWrite(target, false)
+	case want == interestRead && c.interest == 0:
+		return poller.AddRead(target, false)
+	case want == interestRead:
+		return poller.ModRead(target, false)
 	case c.interest == 0:
-		return poller.add(c.fd, events)
+		return poller.AddReadWrite(target, false)
 	default:
-		return poller.modify(c.fd, events)
+		return poller.ModReadWrite(target, false)
 	}
 }
 

@@ -3,8 +3,8 @@
 //
 // A Server owns its sockets, its goroutines and the buffers that frames are gathered in. One acceptor takes newcomers
 // and gives each to the loop with the fewest connections; a connection stays on its loop. A loop is one goroutine on
-// one epoll instance (level-triggered). One turn of it handles one event, then whatever was posted to it meanwhile, and
-// then sends: so all responses that become ready in a turn leave in one system call per connection.
+// one epoll instance (gnet's poller, level-triggered). One turn of it handles one event, then whatever was posted to it
+// meanwhile, and then sends: so all responses that become ready in a turn leave in one system call per connection.
 //
 // Reading. A loop reads into its own 256 KiB buffer; frames that lie whole in it are delivered from there without a
 // copy. A frame that spans reads is gathered in one pooled buffer, whose size follows what has arrived, not what was

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	gnet "github.com/panjf2000/gnet/v2/pkg/errors"
+	epoll "github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 
 	"spate/internal/invariant"
@@ -26,7 +28,7 @@ const (
 // and the atomics.
 type loop struct {
 	server *Server
-	poller *poller
+	poller *epoll.Poller
 	wakeFD int // an eventfd, edge-triggered: never read, every write wakes
 
 	conns map[int]*conn // by descriptor, for events only: an event's descriptor is that of an open connection
@@ -64,7 +66,7 @@ type loop struct {
 }
 
 func newLoop(s *Server) (*loop, error) {
-	poller, err := openPoller()
+	poller, err := epoll.OpenPoller()
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
@@ -80,11 +82,13 @@ func newLoop(s *Server) (*loop, error) {
 		pages:     make([]byte, sendWindow/unix.Getpagesize()+1),
 		pageBytes: int64(unix.Getpagesize()),
 	}
+	// An eventfd of our own instead of the poller's Trigger: that allocates for every call, and has its tasks run
+	// before it looks at a socket again.
 	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		poller.close()
+		_ = poller.Close()
 		return nil, fmt.Errorf("netpoll: eventfd: %w", err)
 	}
-	if err := poller.add(l.wakeFD, unix.EPOLLIN|unix.EPOLLET); err != nil {
+	if err := poller.AddRead(&epoll.PollAttachment{FD: l.wakeFD}, true); err != nil {
 		l.close()
 		return nil, fmt.Errorf("netpoll: %w", err)
 	}
@@ -93,15 +97,8 @@ func newLoop(s *Server) (*loop, error) {
 
 // run serves until shutdown has closed the last connection.
 func (l *loop) run() {
-	for !l.ended {
-		events, err := l.poller.wait()
-		invariant.Check(err == nil, "a loop's poller failed: %v", err)
-		for i := range events {
-			if l.turn(int(events[i].Fd), events[i].Events); l.ended {
-				break
-			}
-		}
-	}
+	err := l.poller.Polling(l.turn)
+	invariant.Check(l.ended, "a loop's poller failed: %v", err)
 	for _, m := range l.mailbox.close() {
 		m.handle()
 	}
@@ -110,16 +107,20 @@ func (l *loop) run() {
 // close gives the descriptors back; the loop does not run.
 func (l *loop) close() {
 	_ = unix.Close(l.wakeFD)
-	l.poller.close()
+	_ = l.poller.Close()
 }
 
 // turn handles one event and everything that was posted until then.
-func (l *loop) turn(fd int, event uint32) {
+func (l *loop) turn(fd int, event epoll.IOEvent, _ epoll.IOFlags) error {
 	l.mailbox.running.Store(true)
 	if c := l.conns[fd]; c != nil {
 		c.ready(event)
 	}
 	l.settle()
+	if l.ended {
+		return gnet.ErrEngineShutdown
+	}
+	return nil
 }
 
 // settle handles posted messages and dirty connections until there are none, or for roundsMax rounds.
@@ -244,7 +245,7 @@ func (a *adoption) Run() {
 		c.refuse(err)
 		return
 	}
-	if err := l.poller.add(c.fd, readEvents); err != nil {
+	if err := l.poller.AddRead(&epoll.PollAttachment{FD: c.fd}, false); err != nil {
 		c.teardown(fmt.Errorf("netpoll: %w", err))
 		return
 	}

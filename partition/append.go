@@ -52,9 +52,6 @@ func (l *Log) Append(records []byte, a AppendOptions) (Appended, error) {
 	isFirst := l.dir.appending.CompareAndSwap(0, started.UnixNano())
 	l.append.Lock()
 	result, err := l.appendLocked(records, a)
-	if err == nil && !result.Duplicate {
-		l.fresh.note(result.BaseOffset, started)
-	}
 	l.append.Unlock()
 	if isFirst {
 		l.dir.appending.Store(0)

@@ -64,7 +64,6 @@ type Log struct {
 
 	// append is the append lock. It is held across the one write of an append, and by truncation.
 	append    sync.Mutex
-	fresh     fresh
 	gone      error // once the log is closed or deleted: what callers are told
 	producers producers
 	rules     record.Rules    // scratch of the append that holds the lock

@@ -382,7 +382,7 @@ func TestNothingIsResidentWhileALogLeaves(t *testing.T) {
 	w.fs = vfs.NewFault(w.disk, func(op vfs.Op) error {
 		if l != nil && l.leaving.Load() != nil && l.swapping.Load() {
 			seen++
-			if resident, _ := l.Resident(0, 100, l.LogEndOffset()); resident {
+			if l.Resident(0, 100, l.LogEndOffset()) {
 				t.Errorf("resident at %v of %s", op.Kind, op.Name)
 			}
 		}
@@ -396,8 +396,7 @@ func TestNothingIsResidentWhileALogLeaves(t *testing.T) {
 		r, err := l.Read(0, 100, true, end)
 		must(err)
 		r.Release()
-		resident, _ := l.Resident(0, 100, end)
-		return resident
+		return l.Resident(0, 100, end)
 	}
 	if !resident(l) {
 		t.Error("what was just read is not resident")

@@ -144,13 +144,12 @@ func (l *Log) readError(err error) error {
 }
 
 // Resident says whether a Read with these arguments finds its way touching only pages in memory, so that an event loop
-// may call it; the bytes of the range themselves are not looked at, but hot says that they are known to be in memory,
-// too. While the log changes its directory, it does not: a Read may wait for the end of that.
-func (l *Log) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) (resident, hot bool) {
+// may call it; the bytes of the range themselves are not looked at. While the log changes its directory, it does not: a
+// Read may wait for the end of that.
+func (l *Log) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
 	if l.swapping.Load() {
-		return false, false
+		return false
 	}
-	hot = l.fresh.has(offset, l.dir.env.Clock.Now())
 	list := *l.segments.Load()
-	return list[find(list, offset)].Resident(offset, bytesMax, min(end, l.logEnd.load()), hot), hot
+	return list[find(list, offset)].Resident(offset, bytesMax, min(end, l.logEnd.load()))
 }

@@ -226,12 +226,11 @@ func (r *Replica) Read(o *ReadOptions, result *ReadResult) error {
 	return err
 }
 
-// Resident tells whether a Read of o finds its way through memory, so that a loop may call it, and whether what it
-// finds is known to be in memory as well.
-func (r *Replica) Resident(o *ReadOptions) (resident, hot bool) {
+// Resident tells whether a Read of o finds its way through memory, so that a loop may call it.
+func (r *Replica) Resident(o *ReadOptions) bool {
 	log := r.view.Load().Log
 	if log == nil {
-		return true, false
+		return true
 	}
 	end := log.HighWatermark()
 	if o.Committed {

@@ -356,7 +356,7 @@ func TestAppendAndReadDoNotAllocate(t *testing.T) {
 	must(t, s.Flush())
 	offset := kafka.Offset(0)
 	read := func() {
-		if !s.Resident(offset, 30000, 1<<40, false) {
+		if !s.Resident(offset, 30000, 1<<40) {
 			t.Error("not resident")
 		}
 		r, err := s.Read(offset, 30000, true, s.FlushedOffset())

@@ -82,10 +82,10 @@ func TestRest(t *testing.T) {
 	if newest, at := s.MaxTimestamp(); s.NextOffset() != 8 || s.FlushedOffset() != 8 || newest != 9 || at != 6 {
 		t.Errorf("it ends at %d, flushed %d, newest %d at %d", s.NextOffset(), s.FlushedOffset(), newest, at)
 	}
-	if r, err := s.Read(8, 100, true, 9); err != nil || r.Length != 0 || !s.Resident(8, 100, 9, false) {
+	if r, err := s.Read(8, 100, true, 9); err != nil || r.Length != 0 || !s.Resident(8, 100, 9) {
 		t.Errorf("at the end: %v, %v", r, err)
 	}
-	if s.Resident(5, 100, 8, false) {
+	if s.Resident(5, 100, 8) {
 		t.Error("an event loop is to open the file")
 	}
 	must(t, s.Flush())

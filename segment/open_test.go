@@ -231,8 +231,7 @@ func checkClosed(t *testing.T, s *Segment) {
 	must(t, s.Close())
 	ts, at := s.MaxTimestamp()
 	if s.Bytes() != 0 || s.NextOffset() != s.base || s.FlushedOffset() != s.base || s.BaseOffset() != 9 ||
-		ts != kafka.NoTimestamp || at != s.base || s.FirstTimestamp() != kafka.NoTimestamp ||
-		!s.Resident(9, 1, 10, false) {
+		ts != kafka.NoTimestamp || at != s.base || s.FirstTimestamp() != kafka.NoTimestamp || !s.Resident(9, 1, 10) {
 		t.Error("a closed segment still has data")
 	}
 }
@@ -293,7 +292,7 @@ func TestLiveLogThatChanged(t *testing.T) {
 		!strings.Contains(err.Error(), "is corrupt at") {
 		t.Errorf("got %v", err)
 	}
-	if s.Resident(11, 10, 14, false) {
+	if s.Resident(11, 10, 14) {
 		t.Error("a loop is told to go on")
 	}
 }

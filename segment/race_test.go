@@ -84,7 +84,7 @@ func readUntil(t *testing.T, done *atomic.Bool, s *Segment, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 7))
 	for !done.Load() {
 		offset := kafka.Offset(random.IntN(int(s.NextOffset()) + 1))
-		s.Resident(offset, 3000, 1<<40, false)
+		s.Resident(offset, 3000, 1<<40)
 		r, err := s.Read(offset, 3000, true, s.FlushedOffset()+kafka.Offset(random.IntN(9)))
 		if errors.Is(err, ErrClosed) {
 			return

@@ -46,7 +46,7 @@ func readSome(t *testing.T, random *rand.Rand, s *Segment, m *model) {
 		bytesMax := random.IntN(2000) - 10
 		minOne := random.IntN(2) == 0
 		m.checkRead(t, s, offset, bytesMax, minOne, end)
-		if !s.Resident(offset, bytesMax, end, false) {
+		if !s.Resident(offset, bytesMax, end) {
 			t.Fatalf("what was just read from memory is not resident")
 		}
 	}

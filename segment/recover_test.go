@@ -316,7 +316,7 @@ func TestMappedFault(t *testing.T) {
 	if _, _, err := s.OffsetForTimestamp(5, 0); !errors.As(err, &fault) {
 		t.Errorf("looking for a timestamp: %v", err)
 	}
-	s.Resident(6, 100, 8, false)
+	s.Resident(6, 100, 8)
 	if err := s.TruncateTo(6); !errors.As(err, &fault) {
 		t.Errorf("truncating: %v", err)
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 // Resident says whether a Read with these arguments finds its way without waiting for a disk. Whether the bytes that
-// it gives are in memory is not asked; hot says that they are, which is believed. An event loop calls it before Read
-// and leaves the reading to a worker when it is false.
-func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset, hot bool) bool {
+// it gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it
+// is false.
+func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
 	b := s.body.Load()
 	if b == nil || s.nothingAt(offset, end) {
 		return true // Read says so at once
@@ -26,9 +26,6 @@ func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset, 
 	m := b.mapping.Load()
 	if m == nil || size > int64(len(m.bytes)) || !b.offsets.Resident() {
 		return false
-	}
-	if hot {
-		return true
 	}
 	f, err := s.finder(b, size)
 	if err != nil {

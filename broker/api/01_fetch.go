@@ -64,7 +64,6 @@ type fetchPart struct {
 
 	changes   uint64 // of the replica's watchers, before it was read
 	read      replica.ReadResult
-	hot       bool // what is read is known to be in memory
 	had       bool // it had records, which are given back while the operation waits for more
 	code      int16
 	unknown   bool // there is no such topic or partition

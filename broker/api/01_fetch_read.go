@@ -52,11 +52,7 @@ func (o *fetchOp) resident() bool {
 			continue
 		}
 		p.ask.BytesMax = max(0, min(p.bytesMax, o.bytesMax))
-		if p.replica == nil {
-			continue
-		}
-		resident, hot := p.replica.Resident(&p.ask)
-		if p.hot = hot; !resident {
+		if p.replica != nil && !p.replica.Resident(&p.ask) {
 			return false
 		}
 	}

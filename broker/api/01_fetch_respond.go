@@ -219,13 +219,12 @@ func wantsLeader(code int16) bool {
 func (o *fetchOp) cutPieces() {
 	from := 0
 	for _, c := range o.cuts {
-		p := &o.parts[c.part]
-		records := &p.read.Records
+		records := &o.parts[c.part].read.Records
 		o.pieces = append(o.pieces,
 			netpoll.Piece{Bytes: o.buf[from:c.at]},
 			netpoll.Piece{
 				FD: records.FD(), Offset: int64(records.Position()), Length: int64(records.Length()),
-				Mapped: records.Bytes(), Hot: o.waited || p.hot,
+				Mapped: records.Bytes(), Hot: o.waited,
 			})
 		from = c.at
 	}
