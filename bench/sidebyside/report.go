@@ -198,8 +198,8 @@ Written by ` + "`make bench`" + `, which runs ` + "`bench/sidebyside`" + `; no n
   uncompressed batch in flight (records of 1,024 bytes, acks=all, not idempotent), or five fetches of a log of 256 MiB in batches of 64 KiB, which was
   just written. Every answer is checked: no error, offsets in order or the checksum of the request, the length of what is fetched and the checksum
   of its first batch. A row is the mean of four slices of 500 MB, after one that is not counted; before each, a file of as much is written and removed,
-  so that the page cache takes memory which the machine already has. Spate has its stock socket buffers of 100 KiB, which are Kafka's; the C program
-  leaves them to the system, where they grow.
+  so that the page cache takes memory which the machine already has. Both leave the buffers of their sockets
+  to the system, where they grow.
 - Kafka runs with its stock settings, one node, and the JVM flags of its own start script (1 GiB heap).
 
 `
