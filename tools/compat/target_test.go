@@ -60,7 +60,7 @@ func startTarget(t *testing.T, settings map[string]string) *target {
 
 func startSpate(t *testing.T, settings map[string]string) *target {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "compat-spate-") // TempDir's may have the comma of a test's name, which divides log.dirs
+	dir, err := os.MkdirTemp("", "compat-spate-") // a comma in TempDir's would divide log.dirs
 	if err != nil {
 		t.Fatal(err)
 	}
