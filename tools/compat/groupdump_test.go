@@ -18,6 +18,7 @@ func TestGroupLog(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
 	settings["offsets.topic.num.partitions"] = "1"
+	settings["group.consumer.assignment.interval.ms"] = "0" // else it is chance what a newcomer is told first
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)
 	for _, c := range []struct {
 		name    string
