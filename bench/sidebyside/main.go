@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"spate/internal/proc"
@@ -25,8 +26,7 @@ func main() {
 	flag.Float64Var(&o.scale, "scale", 1, "multiplies the amount of data of each workload")
 	flag.Float64Var(&o.recoverGB, "recover-gb", 5, "the log that a broker holds when it is killed with -9")
 	flag.StringVar(&o.out, "out", "BENCHMARKS.md", "the file to write")
-	flag.StringVar(&o.only, "only", "",
-		"measure one part: load, durable, recovery, transactions, groups, compaction, partitions or limit")
+	flag.StringVar(&o.only, "only", "", "measure one part alone; of a name that is none, all are listed")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -60,10 +60,11 @@ func run(o options) error {
 	say := func(format string, args ...any) {
 		fmt.Printf("%7s %s\n", time.Since(began).Round(time.Second), fmt.Sprintf(format, args...))
 	}
-	for _, part := range parts(o, compared, durable, beside, say) {
-		if o.only != "" && o.only != part.name {
-			continue
-		}
+	chosen, err := choose(parts(o, compared, durable, beside, say), o.only)
+	if err != nil {
+		return err
+	}
+	for _, part := range chosen {
 		say("%s", part.name)
 		if err := part.run(); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
@@ -76,6 +77,21 @@ func run(o options) error {
 type part struct {
 	name string
 	run  func() error
+}
+
+// choose gives the part of that name, or all if it is empty.
+func choose(all []part, only string) ([]part, error) {
+	if only == "" {
+		return all, nil
+	}
+	var names []string
+	for n := range all {
+		if all[n].name == only {
+			return all[n : n+1], nil
+		}
+		names = append(names, all[n].name)
+	}
+	return nil, fmt.Errorf("-only %s: there is no such part; there are %s", only, strings.Join(names, ", "))
 }
 
 // parts are all parts, in the order in which they are measured. They add to the results of the tables.
