@@ -66,8 +66,8 @@ func (p *Produce) Broker(ctx context.Context, t bench.Target, n int) (float64, e
 	}).run(ctx, t, n)
 }
 
-// placeholder is the base offset in the answers of a server that computes no checksums.
-const placeholder = 0x5ac3b10f
+// answerOffset is the base offset in the answers of a server that computes no checksums.
+const answerOffset = 0x5ac3b10f
 
 // Start has the program append the requests to the file, and answer like a broker.
 func (p *Produce) Start(program Program, file string, sums bool) (*Server, error) {
@@ -75,13 +75,13 @@ func (p *Produce) Start(program Program, file string, sums bool) (*Server, error
 	answer = wire.AppendProduceResponse(answer, version, &wire.ProduceResponse{Topics: []wire.ProduceTopicResponse{{
 		Name: []byte(p.topic),
 		Partitions: []wire.ProducePartitionResponse{{
-			BaseOffset: placeholder, LogAppendTime: kafka.NoTimestamp,
+			BaseOffset: answerOffset, LogAppendTime: kafka.NoTimestamp,
 		}},
 	}}})
 	answer = wire.EndFrame(answer, 0, 0)
 	sumAt := 0
 	if sums {
-		sumAt = bytes.Index(answer, binary.BigEndian.AppendUint32(nil, placeholder))
+		sumAt = bytes.Index(answer, binary.BigEndian.AppendUint32(nil, answerOffset))
 	}
 	s, err := program.start("write", file, hex.EncodeToString(answer), fmt.Sprint(sumAt))
 	if err == nil {
@@ -93,7 +93,7 @@ func (p *Produce) Start(program Program, file string, sums bool) (*Server, error
 // Server has the answers give the checksums in place of the base offset.
 func (p *Produce) Server(ctx context.Context, s *Server, n int) (float64, error) {
 	return p.load(func(n int, base int64) error {
-		want := int64(placeholder)
+		want := int64(answerOffset)
 		if s.sums {
 			want = int64(p.sums[n%InFlight])
 		}
