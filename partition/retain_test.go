@@ -113,6 +113,21 @@ func TestRetentionOnFullDisk(t *testing.T) {
 	}
 }
 
+// openExpiring opens a log of three segments, of which an hour later none below the high watermark is kept.
+func (w *world) openExpiring(t *testing.T, highWatermark kafka.Offset) (*Log, *LogDir, Config) {
+	t.Helper()
+	c := smallConfig()
+	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
+	l := w.openLog(t, c)
+	for range 7 {
+		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
+	}
+	must(l.Flush())
+	l.AdvanceHighWatermark(highWatermark)
+	l.Dir().Poll(w.clock.Now())
+	return l, l.Dir(), c
+}
+
 // retainOnFullDisk has room for so many longer names of segments.
 func retainOnFullDisk(t *testing.T, renames int) {
 	w := newWorld()
@@ -129,18 +144,7 @@ func retainOnFullDisk(t *testing.T, renames int) {
 		}
 		return nil
 	})
-	c := smallConfig()
-	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
-	l := w.openLog(t, c)
-	d := l.Dir()
-	for range 7 {
-		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
-	}
-	if err := l.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	l.AdvanceHighWatermark(7)
-	d.Poll(w.clock.Now())
+	l, d, c := w.openExpiring(t, 7)
 	full = true
 	w.clock.Advance(2 * time.Hour)
 	d.Poll(w.clock.Now())
@@ -196,16 +200,7 @@ func retainWithout(t *testing.T, at, fails int) (count int) {
 		}
 		return nil
 	})
-	c := smallConfig()
-	c.SegmentBytes, c.RetentionAge = 1000, time.Hour
-	l := w.openLog(t, c)
-	d := l.Dir()
-	for range 7 {
-		w.mustClient(t, l, batchSpec{value: make([]byte, 200)})
-	}
-	must(l.Flush())
-	l.AdvanceHighWatermark(6) // the active segment stays
-	d.Poll(w.clock.Now())
+	l, d, c := w.openExpiring(t, 6) // the active segment stays
 	w.clock.Advance(2 * time.Hour)
 	isCounted = true
 	d.Poll(w.clock.Now())
