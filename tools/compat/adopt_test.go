@@ -46,10 +46,7 @@ func startAdoption(t *testing.T, more map[string]string) *adoption {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*clientTimeout)
 	t.Cleanup(cancel)
 	a.ctx = ctx
-	var err error
-	if a.port, err = proc.FreePortPair(); err != nil {
-		t.Fatal(err)
-	}
+	a.port = freePort(t)
 	a.startKafka()
 	a.client = a.dial(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordDeliveryTimeout(time.Minute))
 	a.admin = kadm.NewClient(a.client)

@@ -68,8 +68,11 @@ func startSpate(t *testing.T, settings map[string]string) *target {
 	address := freeAddress(t)
 	var b *proc.Broker
 	tg := &target{bootstrap: address, dir: dir}
-	tg.start = func() (err error) {
-		b, err = proc.Start(proc.Options{DataDir: dir, Listen: address, Set: settings})
+	tg.start = func() error {
+		started, err := proc.Start(proc.Options{DataDir: dir, Listen: address, Set: settings})
+		if err == nil {
+			b = started
+		}
 		return err
 	}
 	tg.kill = func() { b.Kill() }
@@ -94,8 +97,8 @@ func startSpate(t *testing.T, settings map[string]string) *target {
 	return tg
 }
 
-// ports keeps two tests of this process from choosing the same.
-var ports sync.Mutex
+// starting lets one Kafka start at a time: two of them would take more than twice as long.
+var starting sync.Mutex
 
 func startKafka(t *testing.T, settings map[string]string) *target {
 	t.Helper()
@@ -103,17 +106,17 @@ func startKafka(t *testing.T, settings map[string]string) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports.Lock()
-	defer ports.Unlock()
-	port, err := proc.FreePortPair()
-	if err != nil {
-		t.Fatal(err)
-	}
+	starting.Lock()
+	defer starting.Unlock()
+	port := freePort(t)
 	tg := &target{bootstrap: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), isKafka: true,
 		dir: filepath.Join(dir, "data")}
 	var k *proc.Kafka
-	tg.start = func() (err error) {
-		k, err = proc.StartKafka(dir, port, settings)
+	tg.start = func() error {
+		started, err := proc.StartKafka(dir, port, settings)
+		if err == nil {
+			k = started
+		}
 		return err
 	}
 	tg.kill = func() { k.Kill() }
@@ -159,12 +162,34 @@ func settle(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
+// ports are those that tests have been given.
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// freePort gives a loopback port for one broker, now and when it starts again, with the one after it. It is none of
+// those that the kernel gives away: else a client that dials a broker that is down might be given the broker's own.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	for {
+		port, err := proc.FreePortPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ports.given[port] {
+			if ports.given == nil {
+				ports.given = map[int]bool{}
+			}
+			ports.given[port] = true
+			return port
+		}
+	}
+}
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 }
