@@ -166,8 +166,7 @@ func TestAdoptClients(t *testing.T) {
 				more["metadata.log.dir"] = filepath.Join(t.TempDir(), "metadata")
 			}
 			a := startAdoption(t, more)
-			_, err := a.admin.CreateTopic(a.ctx, 3, 1, nil, "read")
-			a.must(err)
+			a.topic("read", 3, nil)
 			want := a.fillCompacted()
 			a.write("read", 0)
 			before := a.read("read", adoptedEach)

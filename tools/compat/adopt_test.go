@@ -43,12 +43,12 @@ type adoption struct {
 func startAdoption(t *testing.T, more map[string]string) *adoption {
 	t.Helper()
 	a := &adoption{T: t, dir: t.TempDir(), more: more, meta: more["metadata.log.dir"]}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*clientTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*clientTimeout)
 	t.Cleanup(cancel)
 	a.ctx = ctx
 	a.port = freePort(t)
 	a.startKafka()
-	a.client = a.dial(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordDeliveryTimeout(time.Minute))
+	a.client = a.dial(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordDeliveryTimeout(clientTimeout))
 	a.admin = kadm.NewClient(a.client)
 	return a
 }
@@ -219,28 +219,28 @@ func (a *adoption) fill() (topics []string) {
 		topics = append(topics, topic)
 		retention, segment := "-1", "1048576"
 		configs := map[string]*string{"retention.ms": &retention, "segment.bytes": &segment}
-		_, err := a.admin.CreateTopic(a.ctx, 3, 1, configs, topic)
-		a.must(err)
+		a.topic(topic, 3, configs)
 		c := a.dial(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(franzCodecs[codec]),
 			kgo.ProducerBatchMaxBytes(64<<10))
 		a.produce(c, topic, 3000)
 		c.Close()
 		a.produce(a.client, topic, 300)
 	}
-	a.must(a.deleteTopic("adopt.none.gone"))
+	const gone = "adopt.none.gone"
+	a.topic(gone, 2, nil)
+	a.produce(a.client, gone, 10)
+	_, err := a.admin.DeleteTopic(a.ctx, gone)
+	a.must(err)
 	a.must(settle(a.ctx, a.admin))
 	return topics
 }
 
-// deleteTopic makes a topic, writes to it and deletes it.
-func (a *adoption) deleteTopic(topic string) error {
+// topic makes a topic in Kafka, and waits until it is there.
+func (a *adoption) topic(name string, partitions int32, configs map[string]*string) {
 	a.Helper()
-	if _, err := a.admin.CreateTopic(a.ctx, 2, 1, nil, topic); err != nil {
-		return err
-	}
-	a.produce(a.client, topic, 10)
-	_, err := a.admin.DeleteTopic(a.ctx, topic)
-	return err
+	_, err := a.admin.CreateTopic(a.ctx, partitions, 1, configs, name)
+	a.must(err)
+	a.must(settle(a.ctx, a.admin))
 }
 
 // produce writes n records of about half a KiB to the partitions in turn.
@@ -489,11 +489,9 @@ func TestAdoptRefusals(t *testing.T) {
 		"log.retention.hours":   "168", // as in Kafka's file
 	})
 	value := "compact,delete"
-	_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "plain")
-	a.must(err)
+	a.topic("plain", 1, nil)
 	odd := map[string]*string{"cleanup.policy": &value, "local.retention.ms": kadm.StringPtr("7")}
-	_, err = a.admin.CreateTopic(a.ctx, 1, 1, odd, "odd")
-	a.must(err)
+	a.topic("odd", 1, odd)
 	a.setForeign(true)
 	a.must(a.kafka.Stop())
 	reasons := []string{"ACLs are set", "SCRAM credentials are set",
@@ -592,8 +590,7 @@ func (a *adoption) setForeign(set bool) {
 // that nobody wrote to: Kafka finds everything, and writes on.
 func TestAdoptWayBack(t *testing.T) {
 	a := startAdoption(t, nil)
-	_, err := a.admin.CreateTopic(a.ctx, 3, 1, nil, "back")
-	a.must(err)
+	a.topic("back", 3, nil)
 	for _, hasRun := range []bool{false, true} {
 		a.produce(a.client, "back", 30)
 		records, ids := a.readAll("back"), a.ids()
@@ -628,6 +625,7 @@ func (a *adoption) wayBack() {
 	a.must(os.Rename(a.home(), filepath.Join(a.TempDir(), "elsewhere")))
 	a.must(os.Rename(a.home()+".kafka", a.home()))
 	a.startKafka()
+	a.must(settle(a.ctx, a.admin))
 }
 
 // TestAdoptTransactions leaves transactions open in Kafka: one of a producer that stays, and one of a producer that is
@@ -637,18 +635,15 @@ func (a *adoption) wayBack() {
 func TestAdoptTransactions(t *testing.T) {
 	for _, end := range []string{"stopped", "killed"} {
 		t.Run(end, func(t *testing.T) {
-			a := startAdoption(
-				t,
-				map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"},
-			)
-			_, err := a.admin.CreateTopic(a.ctx, 1, 1, nil, "ledger")
-			a.must(err)
+			const interval = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+			a := startAdoption(t, map[string]string{interval: "3600000"}) // Kafka aborts none, however long it takes
+			a.topic("ledger", 1, nil)
 			a.transact("bank", "kept", kgo.TryCommit).Close()
 			stays := a.transact("bank", "dropped", kgo.TryAbort)
 			a.must(stays.BeginTransaction())
 			a.must(stays.ProduceSync(a.ctx, kgo.StringRecord("open")).FirstErr())
 			gone := a.dial(kgo.TransactionalID("gone"), kgo.DefaultProduceTopic("ledger"),
-				kgo.TransactionTimeout(20*time.Second))
+				kgo.TransactionTimeout(10*time.Second))
 			a.must(gone.BeginTransaction())
 			a.must(gone.ProduceSync(a.ctx, kgo.StringRecord("never")).FirstErr())
 			level := a.level("transaction.version")
@@ -663,6 +658,7 @@ func TestAdoptTransactions(t *testing.T) {
 				t.Fatal(out)
 			}
 			expect(t, out, "note: ledger-0 has 2 open transactions, the first from offset 4: ")
+			a.more[interval] = "500"
 			b := a.startSpate()
 			a.sees("kept\n")
 			a.must(stays.EndTransaction(a.ctx, kgo.TryCommit))
@@ -687,7 +683,8 @@ func TestAdoptTransactions(t *testing.T) {
 // transact writes one value in a transaction.
 func (a *adoption) transact(id, value string, end kgo.TransactionEndTry) *kgo.Client {
 	a.Helper()
-	c := a.dial(kgo.TransactionalID(id), kgo.DefaultProduceTopic("ledger"))
+	c := a.dial(kgo.TransactionalID(id), kgo.DefaultProduceTopic("ledger"),
+		kgo.TransactionTimeout(transactionTimeout))
 	a.must(c.BeginTransaction())
 	a.must(c.ProduceSync(a.ctx, kgo.StringRecord(value)).FirstErr())
 	a.must(c.EndTransaction(a.ctx, end))
