@@ -64,7 +64,7 @@ var (
 	dumpedAtLeast = map[string][]string{
 		"coordinator": {`"transactionalId":"older"`, `"transactionalId":"newer"`, `"transactionStatus":0`,
 			`"transactionStatus":1`, `"transactionStatus":2`, `"transactionStatus":3`, `"transactionStatus":4`,
-			`"transactionStatus":5`, `"transactionTimeoutMs":5000`},
+			`"transactionStatus":5`, `"transactionTimeoutMs":15000`},
 		"partition 0": {"endTxnMarker: COMMIT coordinatorEpoch: 0", "endTxnMarker: ABORT coordinatorEpoch: 0"},
 		"partition 1": {"endTxnMarker: COMMIT coordinatorEpoch: 0", "endTxnMarker: ABORT coordinatorEpoch: 0"},
 		"aborted":     {"version: 0 producerId: "},
@@ -253,8 +253,8 @@ func (w *transactionWriter) carrier() *kgo.Client {
 
 const (
 	transactionTimeout = 10 * time.Minute // which nothing of the script takes
-	// transactionTooLong is that of a transaction that is to take too long.
-	transactionTooLong = 5 * time.Second
+	// transactionTooLong is that of a transaction that is to take too long, but not before its record is written.
+	transactionTooLong = 15 * time.Second
 )
 
 var (

@@ -74,7 +74,8 @@ func transactionsScript(s *script) {
 func (s *script) transaction(id, topic string) *kgo.Client {
 	s.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.target.bootstrap), kgo.TransactionalID(id),
-		kgo.MaxVersions(kversion.V3_7_0()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		kgo.MaxVersions(kversion.V3_7_0()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.TransactionTimeout(transactionTimeout))
 	if err != nil {
 		s.t.Fatal(err)
 	}
