@@ -71,7 +71,7 @@ func (a *adoption) read(topic string, end int64) map[string][]string {
 			hosts[g.library] = startHost(a.T, cmd, r.heard)
 		}
 		o := &memberOptions{bootstrap: a.address(), group: g.name, protocol: g.protocol, assignor: g.assignor,
-			clientID: g.name}
+			clientID: g.name, patient: true}
 		hosts[g.library].send(a.T, map[string]any{"op": "start", "member": g.name, "topic": topic,
 			"config": g.library.config(o)})
 	}

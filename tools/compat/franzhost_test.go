@@ -18,6 +18,7 @@ const franzHostEnv = "SPATE_COMPAT_FRANZ_HOST"
 
 type franzConfig struct {
 	Bootstrap, Group, Protocol, Assignor, Instance, Client string
+	Session                                                int  // in milliseconds
 	Committed                                              bool // read committed records only
 }
 
@@ -96,7 +97,8 @@ func (c *franzConfig) options(topic string) []kgo.Opt {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(c.Bootstrap), kgo.ClientID(c.Client), kgo.ConsumeTopics(topic),
 		kgo.ConsumerGroup(c.Group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.SessionTimeout(sessionMs * time.Millisecond), kgo.HeartbeatInterval(heartbeatMs * time.Millisecond),
+		kgo.SessionTimeout(time.Duration(c.Session) * time.Millisecond),
+		kgo.HeartbeatInterval(heartbeatMs * time.Millisecond),
 		kgo.RebalanceTimeout(20 * time.Second), kgo.DisableAutoCommit(),
 		kgo.FetchMaxWait(200 * time.Millisecond), kgo.MetadataMaxAge(5 * time.Second),
 		kgo.MetadataMinAge(100 * time.Millisecond),

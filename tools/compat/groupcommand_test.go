@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"strconv"
 	"testing"
 )
 
@@ -21,6 +22,7 @@ func diffCommand(a, b string) (string, error) {
 func TestGroupTools(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
+	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)
 	t.Run("offsets of groups without members", func(t *testing.T) { bothSay(t, kafka, tested, offsetScript) })
 	t.Run("groups with members", func(t *testing.T) { bothSay(t, kafka, tested, memberScript) })

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 func TestGroupLog(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
+	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
 	settings["offsets.topic.num.partitions"] = "1"
 	settings["group.consumer.assignment.interval.ms"] = "0" // else it is chance what a newcomer is told first
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)

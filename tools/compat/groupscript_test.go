@@ -126,7 +126,7 @@ func (s *script) commit(group, topic string, offsets ...int64) {
 
 // join starts a member of the Java consumer.
 func (s *script) join(name, topic string, o memberOptions) {
-	o.bootstrap, o.clientID = s.target.bootstrap, name
+	o.bootstrap, o.clientID, o.patient = s.target.bootstrap, name, true
 	s.host.send(s.t, map[string]any{"op": "start", "member": name, "topic": topic, "config": javaHost{}.config(&o)})
 }
 

@@ -183,6 +183,15 @@ type memberOptions struct {
 	assignor  string // of the classic protocol
 	instance  string // of a static member
 	clientID  string
+	patient   bool // its session is patientMs long; in the consumer protocol that is the broker's affair
+}
+
+// session is the session timeout in the classic protocol.
+func (m *memberOptions) session() int {
+	if m.patient {
+		return patientMs
+	}
+	return sessionMs
 }
 
 // javaHost is Kafka's VerifiableConsumer.
@@ -246,7 +255,7 @@ func (javaHost) config(m *memberOptions) map[string]any {
 		c["group.instance.id"] = m.instance
 	}
 	if m.protocol == "classic" {
-		c["session.timeout.ms"], c["heartbeat.interval.ms"] = sessionMs, heartbeatMs
+		c["session.timeout.ms"], c["heartbeat.interval.ms"] = m.session(), heartbeatMs
 		c["partition.assignment.strategy"] = map[string]string{
 			"range":              "org.apache.kafka.clients.consumer.RangeAssignor",
 			"roundrobin":         "org.apache.kafka.clients.consumer.RoundRobinAssignor",
@@ -281,7 +290,7 @@ func (confluentHost) config(m *memberOptions) map[string]any {
 		c["group.instance.id"] = m.instance
 	}
 	if m.protocol == "classic" {
-		c["session.timeout.ms"], c["heartbeat.interval.ms"] = sessionMs, heartbeatMs
+		c["session.timeout.ms"], c["heartbeat.interval.ms"] = m.session(), heartbeatMs
 		c["partition.assignment.strategy"] = m.assignor
 	}
 	return c
@@ -302,7 +311,7 @@ func (kafkajsHost) host() (*exec.Cmd, error) {
 
 func (kafkajsHost) config(m *memberOptions) map[string]any {
 	return map[string]any{"bootstrap": m.bootstrap, "group": m.group, "assignor": m.assignor,
-		"sessionTimeout": sessionMs}
+		"sessionTimeout": m.session()}
 }
 
 // aiokafkaHost is aiokafka.
@@ -323,7 +332,7 @@ func (aiokafkaHost) host() (*exec.Cmd, error) {
 
 func (aiokafkaHost) config(m *memberOptions) map[string]any {
 	c := map[string]any{"bootstrap_servers": m.bootstrap, "group_id": m.group, "client_id": m.clientID,
-		"session_timeout_ms": sessionMs, "heartbeat_interval_ms": heartbeatMs, "metadata_max_age_ms": 5000,
+		"session_timeout_ms": m.session(), "heartbeat_interval_ms": heartbeatMs, "metadata_max_age_ms": 5000,
 		"rebalance_timeout_ms": 20000, "partition_assignment_strategy": m.assignor}
 	if m.instance != "" {
 		c["group_instance_id"] = m.instance
@@ -348,5 +357,5 @@ func franzProgram(what string) (*exec.Cmd, error) {
 
 func (franzHost) config(m *memberOptions) map[string]any {
 	return map[string]any{"bootstrap": m.bootstrap, "group": m.group, "protocol": m.protocol, "assignor": m.assignor,
-		"instance": m.instance, "client": m.clientID}
+		"instance": m.instance, "client": m.clientID, "session": m.session()}
 }

@@ -47,6 +47,8 @@ func groupSettings() map[string]string {
 const (
 	sessionMs   = 6000
 	heartbeatMs = 500
+	// patientMs is the session of members that nobody kills: no pause of a busy machine may end it.
+	patientMs = 15_000
 )
 
 // startTarget starts a broker that ends with the test: Spate, or with -kafka an Apache Kafka.
