@@ -202,7 +202,7 @@ func (m *franzMember) stop() {
 }
 
 // transform copies records in transactions; see Host.java. An abort takes the session back to where it was, so that
-// it is every other transaction that is aborted, of the records that the next one commits.
+// the transactions that are aborted come first: one is committed when all of its records have been in such a one.
 func (c *franzCommand) transform() {
 	m := &franzMember{name: c.Member}
 	if err := c.transformAll(context.Background()); err != nil {
@@ -221,7 +221,12 @@ func (c *franzCommand) transformAll(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	for what, end := "aborted", kgo.TryAbort; c.Count > 0; {
+	type place struct {
+		partition int32
+		offset    int64
+	}
+	aborted := map[place]bool{}
+	for c.Count > 0 {
 		fetches := session.PollRecords(ctx, 50)
 		if err := fetches.Err(); err != nil {
 			return err
@@ -232,6 +237,13 @@ func (c *franzCommand) transformAll(ctx context.Context) error {
 		if err := session.Begin(); err != nil {
 			return err
 		}
+		// A poll need not give what the one before it gave.
+		what, end := "committed", kgo.TryCommit
+		fetches.EachRecord(func(r *kgo.Record) {
+			if at := (place{r.Partition, r.Offset}); !aborted[at] {
+				aborted[at], what, end = true, "aborted", kgo.TryAbort
+			}
+		})
 		var copies []*kgo.Record
 		fetches.EachRecord(func(r *kgo.Record) {
 			value := fmt.Appendf(nil, "%s %s %s", what, c.Member, r.Value)
@@ -241,16 +253,12 @@ func (c *franzCommand) transformAll(ctx context.Context) error {
 			return err
 		}
 		done, err := session.End(ctx, end)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case end == kgo.TryAbort:
-			what, end = "committed", kgo.TryCommit
-			continue
-		case done:
+		}
+		if done && end == kgo.TryCommit {
 			c.Count -= len(copies)
 		}
-		what, end = "aborted", kgo.TryAbort
 	}
 	return nil
 }

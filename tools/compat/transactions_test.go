@@ -1,8 +1,11 @@
 package compat
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -47,6 +51,7 @@ type clientTransactions struct {
 func TestTransactionsOfClients(t *testing.T) {
 	t.Parallel()
 	settings := groupSettings()
+	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
 	settings["transaction.state.log.num.partitions"] = "5"
 	r := &clientTransactions{
 		T: t, target: startTarget(t, settings), hosts: map[string]*host{}, read: map[string][]string{},
@@ -137,13 +142,20 @@ func (r *clientTransactions) copyAll() {
 	r.await("the copies", func() bool { return r.ended == len(transactionLibraries) })
 }
 
-// groupsAtEnd looks at the offsets that the transactions have committed.
+// groupsAtEnd looks at the offsets that the transactions have committed. What a marker is still on its way for is
+// waited for.
 func (r *clientTransactions) groupsAtEnd() {
 	r.Helper()
-	ends, err := r.admin.ListEndOffsets(r.Context(), "orders")
+	ctx, cancel := context.WithTimeout(kadm.RequireStable(r.Context()), awaitWithin)
+	defer cancel()
+	ends, err := r.admin.ListEndOffsets(ctx, "orders")
 	r.must(err)
 	for name := range transactionLibraries {
-		at, err := r.admin.FetchOffsets(r.Context(), name)
+		var at kadm.OffsetResponses
+		err := waitFor(ctx, func() (stable bool, err error) {
+			at, err = r.admin.FetchOffsets(ctx, name)
+			return !errors.Is(at.Error(), kerr.UnstableOffsetCommit), err
+		})
 		r.must(err)
 		ends.Each(func(end kadm.ListedOffset) {
 			if o, _ := at.Lookup("orders", end.Partition); o.At != end.Offset {
