@@ -143,7 +143,7 @@ func memberScript(s *script) {
 	s.leave("classic-1")
 	s.leave("modern-1")
 	s.state("classics", "Stable", 1)
-	s.wait("modern-2 to have all", func(ctx context.Context) bool { return s.owns(ctx, "moderns", 4) })
+	s.wait("modern-2 to have all", func(ctx context.Context) bool { return s.ownsAlone(ctx, "moderns", 4) })
 	for _, line := range []string{
 		"--describe --group classics --members --verbose", "--describe --group classics --state",
 		"--describe --group moderns --members --verbose", "--describe --group moderns --state --verbose",

@@ -147,7 +147,7 @@ func consumerLog(s *script) {
 	s.join("second", "empty-consumer", o)
 	s.state("moderns", "Stable", 2)
 	s.leave("first")
-	s.wait("the rest to have all", func(ctx context.Context) bool { return s.owns(ctx, "moderns", 2) })
+	s.wait("the rest to have all", func(ctx context.Context) bool { return s.ownsAlone(ctx, "moderns", 2) })
 	s.leave("second")
 	s.state("moderns", "Empty", 0)
 	s.group("--delete --group moderns")

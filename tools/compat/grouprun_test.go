@@ -321,13 +321,18 @@ func (g *watchedGroup) await(what string, reached func() bool) {
 	g.run.t.Logf("%s: %s after %v", g.name, what, time.Since(began).Round(10*time.Millisecond))
 }
 
-// awaitShared waits until every partition has an owner, and every member owns some if there are enough for all.
+// awaitShared waits until every partition has one owner, and every member owns some if there are enough for all. That
+// the owner before has given a partition up may be heard after that it has a new one.
 func (g *watchedGroup) awaitShared(what string) {
 	g.run.t.Helper()
 	want := min(len(g.members), int(g.run.partitions))
 	g.await(fmt.Sprintf("%d members sharing %d partitions %s", want, g.run.partitions, what), func() bool {
 		partitions, members := g.history.Owners()
-		return partitions == int(g.run.partitions) && members == want
+		owned := 0
+		for _, n := range g.history.Shares() {
+			owned += n
+		}
+		return partitions == int(g.run.partitions) && owned == partitions && members == want
 	})
 }
 

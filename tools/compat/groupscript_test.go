@@ -154,10 +154,10 @@ func (s *script) state(group, state string, members int) {
 	})
 }
 
-// owns says whether the members of a group own that many partitions together.
-func (s *script) owns(ctx context.Context, group string, partitions int) bool {
+// ownsAlone says whether one member is left in a group, and owns that many partitions.
+func (s *script) ownsAlone(ctx context.Context, group string, partitions int) bool {
 	groups, err := s.admin.DescribeConsumerGroups(ctx, group)
-	if err != nil || groups[group].Err != nil || groups[group].State != "Stable" {
+	if err != nil || groups[group].Err != nil || groups[group].State != "Stable" || len(groups[group].Members) != 1 {
 		return false
 	}
 	owned := 0
