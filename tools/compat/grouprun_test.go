@@ -55,8 +55,9 @@ type runningMember struct {
 }
 
 const (
-	// awaitWithin bounds the wait for any state of a group: many rebalances and sessions fit in.
-	awaitWithin = 90 * time.Second
+	// awaitWithin bounds the wait for any state of a group: many rebalances and sessions fit in, and every pause of a
+	// busy machine.
+	awaitWithin = 4 * time.Minute
 	recordKeys  = 60
 	writePause  = 5 * time.Millisecond
 )
@@ -76,8 +77,14 @@ func startRun(t *testing.T, tg *target, partitions int32) *groupRun {
 	}
 	r.producer = client
 	r.ctx, r.cancel = context.WithCancel(t.Context())
-	if _, err := kadm.NewClient(client).CreateTopic(r.ctx, partitions, 1, nil, r.topic); err != nil {
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(r.ctx, partitions, 1, nil, r.topic); err != nil {
 		t.Fatal(err)
+	}
+	if tg.isKafka {
+		if err := settle(r.ctx, admin); err != nil {
+			t.Fatal(err)
+		}
 	}
 	writeCtx, stop := context.WithCancel(r.ctx)
 	r.stopWrite = stop

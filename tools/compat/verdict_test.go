@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 	readJSON(t, casesFile, &cases)
 	run := runID()
 	c := mustDial(t)
-	ctx, cancel := context.WithTimeout(context.Background(), wireTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
 	for kind, configs := range verdictTopics {
 		if err := createTopic(ctx, c, "verdict-"+kind+"-"+run, 1, configs); err != nil {

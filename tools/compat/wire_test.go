@@ -15,7 +15,7 @@ import (
 )
 
 // wireTimeout bounds one request of a raw connection.
-const wireTimeout = 30 * time.Second
+const wireTimeout = 2 * time.Minute
 
 // wireConn is a connection that sends requests exactly as they are, at the version asked for: no negotiation, no
 // retries. A client library would not send what a test of bad input needs.
