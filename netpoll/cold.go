@@ -65,37 +65,11 @@ func (c *conn) resident(p *Piece, from, n int64) bool {
 		return true
 	}
 	if p.FD >= 0 {
-		if resident, known := c.loop.cached(p.FD, p.Offset+from, n); known {
+		if resident, known := c.loop.server.cached(p.FD, p.Offset+from, n); known {
 			return resident
 		}
 	}
 	return p.Mapped != nil && c.loop.inCore(p.Mapped[from:from+n])
-}
-
-// cached asks the kernel whether a range of a file is in the page cache, and whether its last byte can be read, since a
-// page that is only being read in counts as cached. It needs Linux 6.5 and the right to write to the file; else the
-// answer is not known.
-func (l *loop) cached(fd int, offset, n int64) (resident, known bool) {
-	if l.server.noCachestat.Load() {
-		return false, false
-	}
-	l.asked = unix.CachestatRange{Off: uint64(offset), Len: uint64(n)}
-	if err := unix.Cachestat(uint(fd), &l.asked, &l.answer, 0); err != nil {
-		if err == unix.ENOSYS {
-			l.server.noCachestat.Store(true)
-		}
-		return false, false
-	}
-	pages := (offset+n-1)/l.pageBytes - offset/l.pageBytes + 1
-	if int64(l.answer.Cache) < pages {
-		return false, true
-	}
-	l.probe = unix.Iovec{Base: &l.probed}
-	l.probe.SetLen(1)
-	last := offset + n - 1
-	_, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&l.probe)), 1, uintptr(last), 0,
-		unix.RWF_NOWAIT)
-	return errno != unix.EAGAIN, true
 }
 
 // inCore asks the kernel whether mapped bytes are in memory.

@@ -53,10 +53,6 @@ type loop struct {
 	vector    []unix.Iovec // what collect has gathered
 	header    unix.Msghdr
 	offset    int64
-	asked     unix.CachestatRange
-	answer    unix.Cachestat_t
-	probe     unix.Iovec
-	probed    byte
 	pages     []byte // mincore's answer
 	pageBytes int64
 

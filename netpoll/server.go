@@ -15,6 +15,7 @@ import (
 	"spate/internal/clock"
 	"spate/internal/metrics"
 	"spate/internal/task"
+	"spate/internal/vfs"
 )
 
 // Server accepts connections on its listeners and serves them on its loops. Make it with New, then Listen, Start and in
@@ -31,8 +32,8 @@ type Server struct {
 	tick     time.Duration
 	loopLag  *metrics.Histogram
 	warnings warnings
-	// noCachestat is set once the kernel has turned out not to have that call.
-	noCachestat atomic.Bool
+	// cached is vfs.Cached; a test puts one here that does not know.
+	cached func(fd int, off, length int64) (cached, known bool)
 
 	started   bool
 	stopped   bool
@@ -50,6 +51,7 @@ func New(o Options, h Handler) (*Server, error) {
 		arena:   newArena(o.MemoryBytesMax),
 		limits:  newLimits(o),
 		readers: newReaders(),
+		cached:  vfs.Cached,
 		epoch:   o.Clock.Now(),
 		tick:    o.tick(),
 		loopLag: o.LoopLag,

@@ -259,6 +259,7 @@ func (l *Log) segmentOptions() segment.Options {
 		IndexBytesMax:      c.IndexBytesMax,
 		Reclaim:            l.dir.reclaim,
 		Keeper:             (*keeper)(l),
+		Clock:              l.dir.env.Clock,
 	}
 }
 

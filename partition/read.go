@@ -34,6 +34,9 @@ func (r *ReadResult) FD() int {
 // Position is the range's place in that file.
 func (r *ReadResult) Position() kafka.Position { return r.found.Position }
 
+// Warm says that the range is known to be in memory. What is not known to be may be there all the same.
+func (r *ReadResult) Warm() bool { return r.found.Warm() }
+
 // Length is the number of bytes, 0 when there was nothing to read.
 func (r *ReadResult) Length() int { return r.found.Length }
 

@@ -55,6 +55,7 @@ func (s *Segment) Append(batches []byte) error {
 	}
 	b.index(batches, start)
 	b.end.Store(pack(end, int64(next-s.base)))
+	b.warm.note(start, end)
 	if end-b.writtenBack >= writebackBytes {
 		s.startWriteback(b, end)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"spate/index"
+	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -339,7 +340,7 @@ func TestCreateKeepsWhatIsThere(t *testing.T) {
 
 // TestAppendAndReadDoNotAllocate pins the steady state on a real disk.
 func TestAppendAndReadDoNotAllocate(t *testing.T) {
-	o := Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 10 << 20}
+	o := Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 10 << 20, Clock: clock.Real{}}
 	s, err := Create(vfs.OS{}, t.TempDir(), 0, o)
 	must(t, err)
 	b := batchOf(t, 0, 5000, 1, 2)
@@ -361,6 +362,9 @@ func TestAppendAndReadDoNotAllocate(t *testing.T) {
 		}
 		r, err := s.Read(offset, 30000, true, s.FlushedOffset())
 		must(t, err)
+		if !r.Warm() {
+			t.Error("not warm")
+		}
 		offset = r.NextOffset
 		r.Release()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -235,6 +236,44 @@ func BenchmarkReadTail(b *testing.B) {
 	}
 	b.StopTimer()
 	check(b, s.Remove())
+}
+
+// BenchmarkReadOn is a consumer that reads a sealed segment from its beginning to its end, and asks before each read
+// whether it will wait for the disk: the kernel every time, or what was asked a moment ago first.
+func BenchmarkReadOn(b *testing.B) {
+	for name, c := range map[string]clock.Clock{"asks": nil, "remembers": clock.Real{}} {
+		b.Run(name, func(b *testing.B) {
+			o := benchOptions()
+			o.Clock = c
+			s, err := Create(vfs.OS{}, b.TempDir(), 0, o)
+			check(b, err)
+			batch := benchBatch(b, 500)
+			for range 100_000 {
+				batch.SetBaseOffset(s.NextOffset())
+				check(b, s.Append(batch))
+			}
+			check(b, s.Seal())
+			offset, end := kafka.Offset(0), s.NextOffset()
+			r, err := s.Read(offset, 1, true, end) // maps log and index
+			check(b, err)
+			r.Release()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if !s.Resident(offset, 64<<10, end) {
+					b.Fatal("not in memory")
+				}
+				r, err := s.Read(offset, 64<<10, true, end)
+				check(b, err)
+				if offset = r.NextOffset; offset == end {
+					offset = 0
+				}
+				r.Release()
+			}
+			b.StopTimer()
+			check(b, s.Remove())
+		})
+	}
 }
 
 // BenchmarkRecover scans a segment as after a crash: structure, checksums, indexes.

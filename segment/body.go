@@ -34,6 +34,7 @@ type body struct {
 	flushed atomic.Uint64
 
 	mapping atomic.Pointer[mapping]
+	warm    warm
 
 	mapMu   sync.Mutex // readers take it to map the file
 	retired []vfs.Mapping

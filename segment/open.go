@@ -26,6 +26,7 @@ func Open(disk vfs.FS, dir string, base kafka.Offset, o Options) (*Segment, erro
 		offsets: index.OpenFile(disk, s.path(index.OffsetKind.Suffix), index.OffsetKind),
 		times:   index.OpenFile(disk, s.path(index.TimeKind.Suffix), index.TimeKind),
 		aborted: index.OpenFile(disk, s.path(index.TransactionKind.Suffix), index.TransactionKind),
+		warm:    warm{clock: o.Clock},
 		reclaim: o.Reclaim,
 		tally:   newTally(base, o.IndexIntervalBytes),
 	}

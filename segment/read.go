@@ -30,6 +30,11 @@ func (r *Range) FD() int {
 	return r.body.file.FD()
 }
 
+// Warm says that the range is known to be in memory, because it was written or asked about a moment ago.
+func (r *Range) Warm() bool {
+	return r.body != nil && r.body.warm.has(int64(r.Position), int64(r.Position)+int64(r.Length))
+}
+
 // Each visits the batches of the range in order. The bytes are the visitor's only during the call.
 func (r *Range) Each(visit func(record.Batch) error) error {
 	return vfs.Guard(func() error {
@@ -157,6 +162,7 @@ type finder struct {
 	data    []byte
 	offsets index.Offsets
 	segment *Segment
+	body    *body
 }
 
 // place is where a batch begins, or the end of the data, and the first offset from there on.
@@ -171,7 +177,7 @@ func (s *Segment) finder(b *body, size int64) (finder, error) {
 		return finder{}, err
 	}
 	offsets, err := b.offsets.View()
-	return finder{base: s.base, data: data, offsets: offsets, segment: s}, err
+	return finder{base: s.base, data: data, offsets: offsets, segment: s, body: b}, err
 }
 
 // at is the batch that begins at position. Published bytes that hold none are corrupt.

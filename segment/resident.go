@@ -6,9 +6,12 @@ import (
 	"spate/kafka/record"
 )
 
+// lookAheadBytes is how much is asked about at a time: what a consumer fetches of a partition at most, by default.
+const lookAheadBytes = 1 << 20
+
 // Resident says whether a Read with these arguments finds its way without waiting for a disk. Whether the bytes that
-// it gives are in memory is not asked. An event loop calls it before Read and leaves the reading to a worker when it
-// is false.
+// it gives are in memory, too, Range.Warm may know. An event loop calls it before Read and leaves the reading to a
+// worker when it is false.
 func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) bool {
 	b := s.body.Load()
 	if b == nil || s.nothingAt(offset, end) {
@@ -24,7 +27,7 @@ func (s *Segment) Resident(offset kafka.Offset, bytesMax int, end kafka.Offset) 
 		return true
 	}
 	m := b.mapping.Load()
-	if m == nil || size > int64(len(m.bytes)) || !b.offsets.Resident() {
+	if m == nil || size > int64(len(m.bytes)) || !b.warm.recent() && !b.offsets.Resident() {
 		return false
 	}
 	f, err := s.finder(b, size)
@@ -67,6 +70,21 @@ func (f *finder) residentAround(m *mapping, i int) bool {
 	}
 	if i+1 < f.offsets.Len() {
 		to = min(to, int64(f.offsets.At(i+1).Position)+record.HeaderBytes)
+	}
+	return f.body.inMemory(m, from, to, int64(len(f.data)))
+}
+
+// inMemory says whether the log is from one position to another. What comes next of its size bytes is asked about in
+// the same breath, so that the next of those who read on need not ask.
+func (b *body) inMemory(m *mapping, from, to, size int64) bool {
+	if b.warm.has(from, to) {
+		return true
+	}
+	if b.warm.clock != nil {
+		if ahead := max(to, min(from+lookAheadBytes, size)); m.Resident(from, ahead-from) {
+			b.warm.note(from, ahead)
+			return true
+		}
 	}
 	return m.Resident(from, to-from)
 }

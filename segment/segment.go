@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"spate/index"
+	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
 )
@@ -23,6 +24,8 @@ type Options struct {
 	Reclaim func(func())
 	// Keeper is asked before a file is opened; without one every file may be.
 	Keeper Keeper
+	// Clock says how long ago a part of the file was seen in memory; without one, it is asked about each time.
+	Clock clock.Clock
 }
 
 // Keeper keeps account of the segments whose files are open. Its methods are called with a lock of the segment held:
@@ -90,6 +93,7 @@ func (s *Segment) newBody(file vfs.File, t tally, aborted *index.Buffer) *body {
 		offsets: index.NewFile(s.disk, s.path(index.OffsetKind.Suffix), index.OffsetKind, t.offsets),
 		times:   index.NewFile(s.disk, s.path(index.TimeKind.Suffix), index.TimeKind, t.times),
 		aborted: index.NewFile(s.disk, s.path(index.TransactionKind.Suffix), index.TransactionKind, aborted),
+		warm:    warm{clock: s.options.Clock},
 		reclaim: s.options.Reclaim,
 		tally:   t,
 	}

@@ -224,7 +224,7 @@ func (o *fetchOp) cutPieces() {
 			netpoll.Piece{Bytes: o.buf[from:c.at]},
 			netpoll.Piece{
 				FD: records.FD(), Offset: int64(records.Position()), Length: int64(records.Length()),
-				Mapped: records.Bytes(), Hot: o.waited,
+				Mapped: records.Bytes(), Hot: o.waited || records.Warm(),
 			})
 		from = c.at
 	}

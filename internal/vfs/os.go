@@ -345,7 +345,7 @@ func (f *osFile) Map(length int64) (Mapping, error) {
 	if err != nil {
 		return nil, f.fail("mmap", err)
 	}
-	return &osMapping{bytes: m}, nil
+	return &osMapping{file: f, bytes: m}, nil
 }
 
 // Close closes the descriptor; mappings stay.
@@ -355,19 +355,25 @@ func (f *osFile) Close() error {
 }
 
 type osMapping struct {
+	file  *osFile
 	bytes mmap.MMap
 }
 
 // Bytes is the mapped file.
 func (m *osMapping) Bytes() []byte { return m.bytes }
 
-// Resident asks mincore about the pages of [off, off+length).
+// Resident asks about the pages of [off, off+length): mincore, if the file is closed or Cached does not know.
 func (m *osMapping) Resident(off, length int64) bool {
-	page := int64(os.Getpagesize())
+	page := systemPage
 	from := off &^ (page - 1)
 	to := min(off+length, int64(len(m.bytes)))
 	if length <= 0 || from >= to {
 		return true
+	}
+	if fd := m.file.FD(); fd >= 0 {
+		if cached, known := Cached(fd, from, to-from); known {
+			return cached
+		}
 	}
 	var state [64]byte // one byte a page; on the stack
 	for from < to {
