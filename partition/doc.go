@@ -9,7 +9,8 @@
 //
 // Append, Read and the offset getters of a Log are called by event loops and do not wait for the disk beyond the one
 // write of an append; Append takes the log's append lock, readers take none. Flush, truncation, deletion and
-// everything on a LogDir are called by worker goroutines. LogDir.Start starts the flusher, its workers and the
-// background worker, and LogDir.Close joins them; tests and the simulator call PollFlush and Poll instead. Loading and
+// everything on a LogDir are called by worker goroutines. LogDir.Start starts the flusher, its workers, the one
+// that starts writeback and the background worker, and LogDir.Close joins them; tests and the simulator call PollFlush,
+// PollWriteback and Poll instead. Loading and
 // closing have helpers that end before the call does.
 package partition

@@ -12,7 +12,7 @@ import (
 	"spate/kafka"
 )
 
-// Start starts the flusher with its workers, and the background worker.
+// Start starts the flusher with its workers, the one that starts writeback, and the background worker.
 func (d *LogDir) Start() {
 	f := &d.flusher
 	f.workers = max(d.options.FlushWorkers-1, 0)
@@ -21,6 +21,7 @@ func (d *LogDir) Start() {
 		d.tasks.Go("flush worker "+d.path, f.runWorker)
 	}
 	d.tasks.Go("flusher "+d.path, d.runFlusher)
+	d.tasks.Go("writeback "+d.path, d.runWriteback)
 	d.tasks.Go("log directory "+d.path, d.runBackground)
 }
 
@@ -32,6 +33,8 @@ func (d *LogDir) stop() {
 	d.background.signal()
 	d.flusher.stopped.Store(true)
 	d.flusher.signal()
+	d.writeback.stopped.Store(true)
+	d.writeback.signal()
 	d.tasks.Wait()
 }
 

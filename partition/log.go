@@ -258,6 +258,7 @@ func (l *Log) segmentOptions() segment.Options {
 		IndexIntervalBytes: c.IndexIntervalBytes,
 		IndexBytesMax:      c.IndexBytesMax,
 		Reclaim:            l.dir.reclaim,
+		Writeback:          l.dir.startWriteback,
 		Keeper:             (*keeper)(l),
 		Clock:              l.dir.env.Clock,
 	}

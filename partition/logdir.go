@@ -113,6 +113,7 @@ type LogDir struct {
 	inUse       openSegments
 	checkpoints checkpoints
 	flusher     flusher
+	writeback   writeback
 	background  background
 	tasks       task.Group
 }
@@ -157,6 +158,7 @@ func OpenLogDir(env Env, dir string, o Options) (*LogDir, error) {
 	d.SetRecoveryThreads(o.RecoveryThreads)
 	d.SetProducerExpiration(o.ProducerExpiration)
 	d.flusher.wake = make(chan struct{}, 1)
+	d.writeback.wake = make(chan struct{}, 1)
 	d.background.wake = make(chan struct{}, 1)
 	if err := makeFolder(env.FS, dir); err != nil {
 		return nil, fmt.Errorf("log directory %s: %w", dir, err)

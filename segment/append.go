@@ -56,8 +56,9 @@ func (s *Segment) Append(batches []byte) error {
 	b.index(batches, start)
 	b.end.Store(pack(end, int64(next-s.base)))
 	b.warm.note(start, end)
-	if end-b.writtenBack >= writebackBytes {
-		s.startWriteback(b, end)
+	if end-b.unwritten() >= writebackBytes && !b.behind.Load() {
+		b.behind.Store(true)
+		s.options.writeback(s)
 	}
 	return nil
 }
@@ -167,20 +168,34 @@ func (s *Segment) cutTail(b *body, end int64, cause error) error {
 	return fmt.Errorf("append: %w", cause)
 }
 
-// startWriteback covers what no flush has written, in whole pages only: the last one is written to again at once. The
-// batches of this append are published whatever comes of it; an error is for the next append or flush.
-func (s *Segment) startWriteback(b *body, end int64) {
-	flushed, _ := unpack(b.flushed.Load())
-	from := max(b.writtenBack, flushed&^(pageBytes-1))
-	b.writtenBack = from
-	if end-from < writebackBytes {
+// StartWriteback has the kernel begin to write out what was appended and that no flush has covered, in whole pages
+// only: the last one is written to again at once. It waits for room in the disk's queue. An error is for the next
+// append or flush. One goroutine at a time calls it.
+func (s *Segment) StartWriteback() {
+	b := s.body.Load()
+	if b == nil {
 		return
 	}
-	end &^= pageBytes - 1
+	b.behind.Store(false)
+	if !b.acquire() {
+		return // its file is closed: all of it was written
+	}
+	defer b.release()
+	end, _ := unpack(b.end.Load())
+	from := b.unwritten()
+	if end &^= pageBytes - 1; from >= end {
+		return
+	}
 	if err := b.file.StartWriteback(from, end-from); err != nil {
 		_ = s.fail(err)
 	}
-	b.writtenBack = end
+	b.writtenBack.Store(end)
+}
+
+// unwritten is from where on neither a flush nor writeback has begun to write, the page in which that is included.
+func (b *body) unwritten() int64 {
+	flushed, _ := unpack(b.flushed.Load())
+	return max(b.writtenBack.Load(), flushed&^(pageBytes-1))
 }
 
 // revive puts the indexes of a segment that was opened or sealed into memory, so that it can be appended to.
@@ -208,7 +223,8 @@ func (s *Segment) revive(b *body) error {
 	}
 	t.first, t.newest, t.at = b.tally.first, b.tally.newest, b.tally.at
 	b.tally = t
-	b.allocated, b.writtenBack = end, end
+	b.allocated = end
+	b.writtenBack.Store(end)
 	b.times.Revive(t.times)
 	b.offsets.Revive(t.offsets)
 	return nil

@@ -286,6 +286,43 @@ func TestWritebackStartsEarly(t *testing.T) {
 	}
 }
 
+// TestWritebackElsewhere: the appender says once that there is something to write out, and does not do it itself.
+func TestWritebackElsewhere(t *testing.T) {
+	written, asked := 0, 0
+	o := Options{BytesMax: 64 << 20, IndexIntervalBytes: 4096, IndexBytesMax: 1 << 20}
+	o.Writeback = func(*Segment) { asked++ }
+	s := create(t, vfs.NewFault(memDisk(t), func(op vfs.Op) error {
+		if op.Kind == vfs.OpWriteback {
+			written += int(op.Length)
+		}
+		return nil
+	}), 0, o)
+	for range 10 {
+		stamped(t, s, 1_000_000, 1)
+	}
+	if asked != 1 || written != 0 {
+		t.Fatalf("asked %d times, %d bytes are written out", asked, written)
+	}
+	s.StartWriteback()
+	if want := int(s.Bytes()) &^ 4095; written != want {
+		t.Errorf("%d bytes are written out of %d", written, want)
+	}
+	if s.StartWriteback(); written > int(s.Bytes()) {
+		t.Errorf("%d bytes are written out of %d", written, s.Bytes())
+	}
+	for range 5 {
+		stamped(t, s, 1_000_000, 1)
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	must(t, s.Close())
+	s.StartWriteback() // too late, which does no harm
+	if written > 10_001_000 {
+		t.Errorf("%d bytes are written out", written)
+	}
+}
+
 // TestFailedSegmentTakesNoWrites ends all writing after an error that is not a full disk, and keeps reading.
 func TestFailedSegmentTakesNoWrites(t *testing.T) {
 	disk := memDisk(t)

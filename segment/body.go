@@ -40,9 +40,11 @@ type body struct {
 	retired []vfs.Mapping
 
 	// The appender's own.
-	tally       tally
-	allocated   int64 // blocks are reserved up to here
-	writtenBack int64 // writeback was started up to here
+	tally     tally
+	allocated int64 // blocks are reserved up to here
+
+	writtenBack atomic.Int64 // writeback was started up to here
+	behind      atomic.Bool  // it is to be started
 
 	newestMu sync.Mutex
 	newest   kafka.Timestamp // what readers see of the tally

@@ -155,7 +155,8 @@ func (s *Segment) rebuildFrom(b *body, data []byte) (kafka.Offset, error) {
 	}
 	t.enterTime()
 	b.tally = t
-	b.allocated, b.writtenBack = int64(len(data)), int64(len(data))
+	b.allocated = int64(len(data))
+	b.writtenBack.Store(b.allocated)
 	b.times.Replace(t.times)
 	b.offsets.Replace(t.offsets) // the last: an appender that sees it live sees all of the above
 	return next, nil

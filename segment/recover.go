@@ -84,7 +84,8 @@ func Recover(disk vfs.FS, dir string, base kafka.Offset, o Options, durableTo ka
 	}
 	t.enterTime()
 	b := s.newBody(file, t, &index.Buffer{})
-	b.allocated, b.writtenBack = int64(r.ValidBytes), int64(r.ValidBytes)
+	b.allocated = int64(r.ValidBytes)
+	b.writtenBack.Store(b.allocated)
 	b.end.Store(pack(int64(r.ValidBytes), int64(r.NextOffset-base)))
 	s.body.Store(b)
 	if err := removeMissing(disk, b.aborted.Path()); err != nil {

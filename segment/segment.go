@@ -22,6 +22,9 @@ type Options struct {
 	// Reclaim runs a function that unmaps and closes files, which takes a while for large ones, away from the goroutine
 	// that released the last range. Without it the function runs there.
 	Reclaim func(func())
+	// Writeback calls the segment's StartWriteback, which may wait for the disk, away from the goroutine that appends.
+	// Without it the call comes from there.
+	Writeback func(*Segment)
 	// Keeper is asked before a file is opened; without one every file may be.
 	Keeper Keeper
 	// Clock says how long ago a part of the file was seen in memory; without one, it is asked about each time.
@@ -35,6 +38,15 @@ type Keeper interface {
 	Opening(s *Segment) error
 	// Closed says that the segment has no file open any more, but what readers may still hold.
 	Closed(s *Segment)
+}
+
+// writeback has what was appended to s written out.
+func (o *Options) writeback(s *Segment) {
+	if o.Writeback == nil {
+		s.StartWriteback()
+		return
+	}
+	o.Writeback(s)
 }
 
 // Segment is one log segment.

@@ -103,7 +103,8 @@ func (s *Segment) replace(file vfs.File, k kept) *body {
 	b := s.newBody(file, k.tally, k.aborted)
 	b.end.Store(pack(k.end.position, int64(k.end.offset-s.base)))
 	b.flushed.Store(b.end.Load())
-	b.allocated, b.writtenBack = k.end.position, k.end.position
+	b.allocated = k.end.position
+	b.writtenBack.Store(b.allocated)
 	return b
 }
 
