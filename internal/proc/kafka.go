@@ -100,8 +100,14 @@ func CacheDir(name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
+// installing keeps two goroutines from installing at a time: apt-get update fails while another one runs, and what is
+// on the PATH may still be without its libraries.
+var installing sync.Mutex
+
 // Install makes sure that command is on the PATH, with apt-get install of the Debian packages where it is not.
 func Install(command string, packages ...string) error {
+	installing.Lock()
+	defer installing.Unlock()
 	if _, err := exec.LookPath(command); err == nil {
 		return nil
 	}
