@@ -40,7 +40,7 @@ func open(t *testing.T) *tab {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.Flag("no-pings", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"), chromedp.UserDataDir(t.TempDir()))
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"), chromedp.WSURLReadTimeout(patience))
 	ctx, cancelBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	p := &tab{}
 	ctx, cancelTab := chromedp.NewContext(ctx, chromedp.WithListener(p.listen))
@@ -51,7 +51,7 @@ func open(t *testing.T) *tab {
 	p.ctx, p.cancel = context.WithTimeout(ctx, patience)
 	t.Cleanup(func() {
 		p.cancel()
-		if err := chromedp.Cancel(ctx); err != nil { // waits for the browser, whose directory is removed next
+		if err := chromedp.Cancel(ctx); err != nil { // ends the browser and what it has started, removes its directory
 			t.Error(err)
 		}
 		cancelTab()
