@@ -258,9 +258,16 @@ func (r *streamsRun) exactlyHeard() {
 	r.must(r.target.start())
 	topic := r.work.topics()[0].name
 	again := map[int32][]string{}
-	for _, record := range r.readAll(topic, kgo.ReadCommitted()) {
+	all := r.readAll(topic, kgo.ReadCommitted())
+	for _, record := range all {
 		again[record.Partition] = append(again[record.Partition], resultText(record))
 	}
+	// It has waited for what had to come. The records that end the windows have results too, of which some come later.
+	r.await("the reader to be at the end", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.results >= len(all)
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if diff := cmp.Diff(r.heard, again); diff != "" {
