@@ -427,20 +427,26 @@ func (c *chain) disturb(ctx context.Context, until time.Time) error {
 	return c.goesOn(ctx, chainFirst)
 }
 
+// befall has a fault befall the process in its place, at some step. One that has ended by itself meanwhile is none to
+// be stopped: the next one is.
 func (c *chain) befall(ctx context.Context, f fault) error {
-	step := stepOf(f.place)
-	if err := c.await(ctx, f.place, step); err != nil {
-		return err
+	for {
+		step := stepOf(f.place)
+		if err := c.await(ctx, f.place, step); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		h := c.hosts[f.place]
+		c.mu.Unlock()
+		if f.pause == 0 {
+			c.kill(f.place, step, h)
+			return nil
+		}
+		if paused, err := h.pause(ctx, f.pause); paused || err != nil {
+			c.pauses++
+			return err
+		}
 	}
-	c.mu.Lock()
-	h := c.hosts[f.place]
-	c.mu.Unlock()
-	if f.pause > 0 {
-		c.pauses++
-		return h.pause(ctx, f.pause)
-	}
-	c.kill(f.place, step, h)
-	return nil
 }
 
 func (c *chain) kill(place, step string, h *host) {

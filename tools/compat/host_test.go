@@ -131,18 +131,25 @@ func (h *host) kill() {
 	<-h.ended
 }
 
-// pause stops the process for a while, as if its machine were somewhere else.
-func (h *host) pause(ctx context.Context, lasting time.Duration) error {
-	if err := syscall.Kill(-h.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
-		return err
+// pause stops the process for a while, as if its machine were somewhere else. false means that it had ended by itself.
+func (h *host) pause(ctx context.Context, lasting time.Duration) (bool, error) {
+	switch err := syscall.Kill(-h.cmd.Process.Pid, syscall.SIGSTOP); {
+	case errors.Is(err, syscall.ESRCH):
+		return false, nil
+	case err != nil:
+		return false, err
 	}
 	select {
 	case <-h.ended:
-		return nil
+		return false, nil
 	case <-time.After(lasting):
 	case <-ctx.Done():
 	}
-	return syscall.Kill(-h.cmd.Process.Pid, syscall.SIGCONT)
+	err := syscall.Kill(-h.cmd.Process.Pid, syscall.SIGCONT)
+	if ctx.Err() != nil {
+		err = ctx.Err() // who ends all kills it, too
+	}
+	return err == nil, err
 }
 
 // complaints keeps the end of what a host writes to standard error.
