@@ -192,12 +192,10 @@ func (r *connectRun) haltWorker() {
 	r.awaitRunning("lines", 1)
 	r.progress("a halt of a worker")
 	before := w.fenced()
-	r.zombie = w
 	w.signal(syscall.SIGCONT)
 	delete(r.down, w)
 	r.await("the zombie to be fenced", func() bool { return w.fenced() > before })
 	r.progress("the end of the halt")
-	r.zombie = nil
 }
 
 func (r *connectRun) killBroker() {
