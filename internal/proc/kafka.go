@@ -170,18 +170,39 @@ type Kafka struct {
 	log    *tail
 }
 
+// given are the ports that FreePortPair has found: what listens there may be down for a while, to be started again.
+var given struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
 // FreePortPair finds a loopback port that nothing listens on, as nothing does on the one after it: what StartKafka
-// needs.
+// needs. It gives each pair once.
 func FreePortPair() (int, error) {
-	var err error
+	given.Lock()
+	defer given.Unlock()
+	err := errors.New("all are given away")
 	for range 100 {
 		// Below the ports that the kernel gives away by itself, which others take while Kafka starts.
 		port := 15000 + 2*rand.IntN(8000)
+		if given.ports[port] {
+			continue
+		}
 		if err = errors.Join(listenOnce(port), listenOnce(port+1)); err == nil {
+			if given.ports == nil {
+				given.ports = map[int]bool{}
+			}
+			given.ports[port] = true
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no two free ports: %w", err)
+}
+
+// FreeAddress is a loopback address that nothing listens on, and that nobody else gets while a broker is started again.
+func FreeAddress() (string, error) {
+	port, err := FreePortPair()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 // listenOnce finds out whether a loopback port can be had.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os/exec"
 	"strings"
 	"time"
@@ -126,7 +125,7 @@ type node struct {
 
 // startNode starts a broker with its data in dir.
 func startNode(dir string, set map[string]string) (*node, error) {
-	listen, err := freeAddress()
+	listen, err := proc.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -169,14 +168,4 @@ func verifyFiles(dir string) error {
 		return fmt.Errorf("spate verify %s: %w\n%s", dir, err, out)
 	}
 	return nil
-}
-
-// freeAddress picks a loopback port that nothing listens on, so that a restarted broker keeps its address.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

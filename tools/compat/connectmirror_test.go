@@ -15,8 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"spate/internal/proc"
 )
 
 const (
@@ -109,10 +107,7 @@ func startMirror(t *testing.T) *mirrorRun {
 // settings are those of MirrorMaker.
 func (r *mirrorRun) settings() map[string]string {
 	r.Helper()
-	ports.Lock()
-	port, err := proc.FreePortPair()
-	ports.Unlock()
-	r.must(err)
+	port := freePort(r.T)
 	settings := map[string]string{
 		"clusters": "kafka, spate", "tasks.max": "2",
 		"dedicated.mode.enable.internal.rest": "true",

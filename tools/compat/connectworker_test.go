@@ -200,8 +200,7 @@ func startConnect(t *testing.T, bootstrap string) *connectCluster {
 	c := &connectCluster{T: t, group: "connect-" + runID(), rest: map[*connectProcess]string{},
 		down: map[*connectProcess]bool{}, client: http.Client{Timeout: 30 * time.Second}}
 	dir := t.TempDir()
-	port, err := proc.FreePortPair()
-	c.must(err)
+	port := freePort(t)
 	for i := range 2 {
 		w := &connectProcess{class: "org.apache.kafka.connect.cli.ConnectDistributed",
 			properties: filepath.Join(dir, fmt.Sprintf("worker-%d.properties", i)),

@@ -164,31 +164,14 @@ func settle(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// ports are those that tests have been given.
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-// freePort gives a loopback port for one broker, now and when it starts again, with the one after it. It is none of
-// those that the kernel gives away: else a client that dials a broker that is down might be given the broker's own.
+// freePort gives a loopback port for one broker, now and when it starts again, with the one after it.
 func freePort(t *testing.T) int {
 	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	for {
-		port, err := proc.FreePortPair()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !ports.given[port] {
-			if ports.given == nil {
-				ports.given = map[int]bool{}
-			}
-			ports.given[port] = true
-			return port
-		}
+	port, err := proc.FreePortPair()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return port
 }
 
 func freeAddress(t *testing.T) string {

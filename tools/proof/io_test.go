@@ -2,7 +2,6 @@ package proof
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,12 +24,11 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := proc.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // Goal: fetches above 32 KiB leave the broker by sendfile. Method: the kernel's own record of the broker's system
