@@ -285,8 +285,9 @@ func (c *chain) readByOther(ctx context.Context, want chainRecords) error {
 		return err
 	}
 	defer func() { cancel(); h.kill() }()
+	// Thrown out of its group, it would read some records again.
 	config := libraryNamed(other).config(&memberOptions{bootstrap: c.run.target.bootstrap, group: "reader-" + c.library,
-		protocol: "consumer", clientID: "reader"})
+		protocol: "classic", assignor: "range", clientID: "reader", patient: true})
 	config["isolation.level"] = "read_committed"
 	err = h.tell(map[string]any{"op": "start", "member": "reader", "topic": c.out, "config": config})
 	if err != nil {

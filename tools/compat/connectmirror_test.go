@@ -325,8 +325,10 @@ func (r *mirrorRun) compareGroup(from, to *mirrorSide, ends, gotEnds map[int32]i
 	for partition, end := range ends {
 		commits.AddOffset(mirroredTopic, partition, end, -1)
 	}
-	_, err := from.admin.CommitOffsets(r.Context(), mirrorGroup, commits)
-	r.must(err)
+	r.await("the commit of the group of "+from.name, func() bool {
+		committed, err := from.admin.CommitOffsets(r.Context(), mirrorGroup, commits)
+		return err == nil && committed.Error() == nil
+	})
 	var at kadm.OffsetResponses
 	defer func() {
 		if r.Failed() {
@@ -334,8 +336,8 @@ func (r *mirrorRun) compareGroup(from, to *mirrorSide, ends, gotEnds map[int32]i
 		}
 	}()
 	r.await("the offsets of the group of "+from.name, func() bool {
-		at, err = to.admin.FetchOffsets(r.Context(), mirrorGroup)
-		if err != nil {
+		var err error
+		if at, err = to.admin.FetchOffsets(r.Context(), mirrorGroup); err != nil {
 			return false
 		}
 		for partition, end := range gotEnds {
