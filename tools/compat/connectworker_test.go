@@ -140,7 +140,9 @@ func (p *connectProcess) complaints() string {
 	}
 	var lines []string
 	for line := range strings.Lines(string(log)) {
-		if !strings.HasPrefix(line, "{") && !strings.Contains(line, "] INFO ") && !strings.Contains(line, "] DEBUG ") {
+		isNews := strings.HasPrefix(line, "{") || strings.Contains(line, "] INFO ") ||
+			strings.Contains(line, "] DEBUG ")
+		if !isNews && strings.TrimSpace(line) != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -157,6 +159,7 @@ type connectCluster struct {
 	client  http.Client
 
 	restarts    int    // of tasks, by REST
+	lastStatus  []byte // of a connector that was asked for
 	unexplained string // how a task was fenced whose worker does not say that it has lost its place
 }
 
@@ -265,7 +268,7 @@ func (c *connectCluster) await(what string, reached func() bool) {
 			}
 		}
 		if time.Now().After(deadline) {
-			c.Fatalf("waiting for %s; %s", what, c.unexplained)
+			c.Fatalf("waiting for %s; the last status was %s; %s", what, c.lastStatus, c.unexplained)
 		}
 	}
 }
@@ -342,7 +345,8 @@ type connectTask struct {
 
 func (c *connectCluster) status(name string) (s connectStatus) {
 	c.Helper()
-	c.must(json.Unmarshal(c.ask(http.MethodGet, "/connectors/"+name+"/status", nil, http.StatusOK), &s))
+	c.lastStatus = c.ask(http.MethodGet, "/connectors/"+name+"/status", nil, http.StatusOK)
+	c.must(json.Unmarshal(c.lastStatus, &s))
 	return s
 }
 
