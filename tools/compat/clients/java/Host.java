@@ -26,6 +26,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.VerifiableConsumer;
+import org.slf4j.LoggerFactory;
 
 /**
  * Runs many of Kafka's VerifiableConsumers, and any number of Kafka's command-line tools one after the other, in one
@@ -183,6 +184,7 @@ public final class Host {
     }
 
     public static void main(String[] ignored) throws Exception {
+        LoggerFactory.getLogger(Host.class); // takes standard error as it is now: what it warns of is no tool's output
         Exit.setExitProcedure((status, message) -> exit(status));
         Exit.setHaltProcedure((status, message) -> exit(status));
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
