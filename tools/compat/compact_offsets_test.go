@@ -28,7 +28,7 @@ func TestCommittedOffsetsAreCompacted(t *testing.T) {
 		t.Skip("for a broker of its own")
 	}
 	dir, listen := t.TempDir(), freeAddress(t)
-	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*clientTimeout)
 	defer cancel()
 	var broker *proc.Broker
 	start := func(set map[string]string) time.Duration {

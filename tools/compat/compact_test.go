@@ -50,7 +50,7 @@ func compacted(t *testing.T, tg *target) map[string]int {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*clientTimeout)
 	defer cancel()
 	err = createTopic(ctx, c, "compacted", 1, map[string]string{"segment.bytes": "1048576", "cleanup.policy": "compact",
 		"min.cleanable.dirty.ratio": "0.01", "file.delete.delay.ms": "0"})

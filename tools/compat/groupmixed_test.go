@@ -68,7 +68,11 @@ func TestStaticMembers(t *testing.T) {
 			r := startRun(t, startTarget(t, groupSettings()), 6)
 			g := r.watch("static")
 			// The process that takes the place of one that dies is there before: a start may outlast a session.
-			stays, restarts, replaces := g.host(l), g.host(l), g.host(l)
+			stays, restarts := g.host(l), g.host(l)
+			var replaces *host
+			if c.protocol == "classic" {
+				replaces = g.host(l)
+			}
 			member := func(n int) memberOptions {
 				return memberOptions{protocol: c.protocol, assignor: c.assignor,
 					instance: fmt.Sprintf("instance-%d", n)}
