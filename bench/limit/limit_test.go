@@ -83,28 +83,40 @@ func TestServerSends(t *testing.T) {
 	if _, err := f.Server(within(t), s, requests); err != nil {
 		t.Fatal(err)
 	}
-	right, err := os.ReadFile(file)
+	log, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer log.Close()
 	const second = 2 * logBatchBytes // where the second answer begins
 	for _, c := range []struct {
 		name, want string
-		at         int
+		at         int64
 	}{
 		{"another offset", "offset", second + 7},
 		{"a byte that the checksum covers", "corrupt", second + 1000},
 		{"a length", "are here", second + 8},
 	} {
-		wrong := bytes.Clone(right)
-		wrong[c.at] ^= 0x40
-		if err := os.WriteFile(file, wrong, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		flip(t, log, c.at)
 		_, err := f.Server(within(t), s, requests)
+		flip(t, log, c.at)
 		if err == nil || !strings.Contains(err.Error(), "answer 1: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// flip makes a byte of a file wrong, or right again. The file stays as long as it is: it may be on its way to a client
+// that has gone.
+func flip(t *testing.T, file *os.File, at int64) {
+	t.Helper()
+	var b [1]byte
+	if _, err := file.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x40
+	if _, err := file.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
 	}
 }
 
