@@ -11,9 +11,13 @@ import (
 // look reads, and answers or waits. It runs on the loop, which touches nothing that is not in memory: what is on the
 // disk only, a worker reads.
 func (o *fetchOp) look() {
-	if !o.resident() && o.node.Workers.Put(&o.cold) {
-		o.quit()
-		return
+	if !o.resident() {
+		o.quit() // first: from Put on the operation is the worker's
+		o.working = true
+		if o.node.Workers.Put(&o.cold) {
+			return
+		}
+		o.working = false
 	}
 	o.read()
 	o.conclude()
@@ -30,7 +34,7 @@ func (o *fetchOp) quit() {
 // coldRead is the operation as the work of a worker, and as its way back.
 type coldRead struct{ fetch *fetchOp }
 
-// Work reads what is not in memory, while the loop leaves the operation alone.
+// Work reads what is not in memory, while the loop leaves the operation alone, but for a straggler.
 func (c *coldRead) Work() {
 	c.fetch.node.Meters.ColdFetches.Add(1)
 	c.fetch.read()
@@ -38,7 +42,10 @@ func (c *coldRead) Work() {
 }
 
 // Run goes on, on the loop, after Work.
-func (c *coldRead) Run() { c.fetch.conclude() }
+func (c *coldRead) Run() {
+	c.fetch.working = false
+	c.fetch.conclude()
+}
 
 // resident tells whether all that a read would look at is in memory. What an operation was woken for was written a
 // moment ago, so that only a move may be in its way.

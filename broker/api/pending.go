@@ -46,6 +46,7 @@ type parked struct {
 
 	reply     netpoll.Response
 	since     time.Time // of the stage that is under way
+	working   bool      // a worker has the operation
 	sending   bool      // the connection has the reply
 	straggler bool      // a wake-up is on its way for which nothing waits any more
 }
@@ -120,7 +121,7 @@ func (p *parked) arrived() {
 
 // settle lets the operation go when nobody refers to it any more.
 func (p *parked) settle() {
-	if !p.sending && !p.straggler {
+	if !p.working && !p.sending && !p.straggler {
 		p.self.recycle()
 	}
 }

@@ -100,7 +100,7 @@ func (p Plan) rounds(n *node, random *rand.Rand, c course) error {
 		}
 		<-time.After(time.Duration(random.Int64N(int64(roundExtraMax))))
 		if err := c.fault(n.Broker); err != nil {
-			return fmt.Errorf("round %d: %w", round, err)
+			return fmt.Errorf("round %d: %w: %s", round, err, n.LogTail())
 		}
 		select {
 		case <-n.Exited():
