@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -93,6 +94,27 @@ func TestATurnThatExceedsABatchIsSeveral(t *testing.T) {
 	}
 	if n != 30 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// Records that no longer go into the batch of their turn wait for the next one, however large they are.
+func TestLargeRecordsGoIntoTheNextBatch(t *testing.T) {
+	h, log := newHost(t), runtimetest.NewLog()
+	h.lead(log)
+	for i := range 4 {
+		h.do(fmt.Sprint(i), fill{fmt.Sprint("k", i, "-"), 1000, 400})
+	}
+	h.settle()
+	h.expect("0: filled", "1: filled", "2: filled", "3: filled")
+	if n := len(log.Batches()); n != 2 {
+		t.Errorf("they are %d batches, want 2", n)
+	}
+	live := h.made[0].values
+	h.Resign(0)
+	h.Lead(0, 1, log)
+	h.settle()
+	if len(live) != 1600 || !maps.Equal(h.made[0].values, live) {
+		t.Errorf("%d values, and %d after loading, want 1600", len(live), len(h.made[0].values))
 	}
 }
 

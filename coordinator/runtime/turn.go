@@ -71,6 +71,7 @@ func (s *shard) turn(now time.Time) bool {
 		s.carryOut(now, s.machine.Fired(now, key))
 	}
 	s.append(now)
+	s.batch.slim()
 	s.settle(now)
 	s.tell(now, busy)
 	return busy
@@ -322,6 +323,11 @@ func (b *batch) begin(base kafka.Offset) {
 	if cap(b.bytes) > batchBytesKept {
 		b.bytes = nil
 	}
+}
+
+// slim frees what a large outcome was laid out in. It is for the end of a turn: a batch also begins in the midst of one,
+// to make room for what is laid out already.
+func (b *batch) slim() {
 	if cap(b.encoded) > batchBytesKept {
 		b.encoded = nil
 	}
