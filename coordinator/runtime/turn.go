@@ -325,8 +325,8 @@ func (b *batch) begin(base kafka.Offset) {
 	}
 }
 
-// slim frees what a large outcome was laid out in. It is for the end of a turn: a batch also begins in the midst of one,
-// to make room for what is laid out already.
+// slim frees what a large outcome was laid out in. It is for the end of a turn: a batch also begins in the midst of
+// one, to make room for what is laid out already.
 func (b *batch) slim() {
 	if cap(b.encoded) > batchBytesKept {
 		b.encoded = nil
