@@ -257,11 +257,16 @@ func (f *File) appendDurably(file vfs.File, view []byte) error {
 }
 
 // Rename gives the file another name, if there is one. A reader finds it under the old name or the new, never under
-// none.
+// none. What is under the new name where there is no file, is another's: an index that may do without has no entries.
 func (f *File) Rename(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.disk.Rename(f.path, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := f.disk.Rename(f.path, name); {
+	case errors.Is(err, fs.ErrNotExist):
+		if f.kind.Optional && f.mapped.Load() == nil {
+			f.mapped.Store(&mappedFile{})
+		}
+	case err != nil:
 		return err
 	}
 	f.path = name

@@ -1,0 +1,42 @@
+package partition
+
+import (
+	"testing"
+	"time"
+)
+
+// Goal: a reader who has a segment that retention takes meanwhile is not told of transactions that were aborted in an
+// earlier segment of its name: without their markers it would leave out what was committed after them.
+// Method: cleanings replace the segment until nothing is left of the transaction; the files of what they replaced are
+// there yet when retention gives the last one the same names.
+func TestAbortedOfADeletedSegmentIsNotThatOfAnEarlierOne(t *testing.T) {
+	m := newCleanModel(t, newWorld(), 1)
+	c := cleanConfig()
+	c.FileDeleteDelay, c.DeleteRetention = time.Hour, 0
+	m.openLog(c)
+	m.write(10, true, "a", "aborted")
+	m.end(10, false)
+	m.write(10, true, "b", "committed")
+	m.end(10, true)
+	for range 4 {
+		m.roll()
+		m.settle()
+		m.w.clock.Advance(time.Minute)
+		m.clean()
+	}
+	held := *m.l.segments.Load()
+	next := held[1].BaseOffset()
+	r, err := readFrom(held, 0, 1<<20, true, next) // a reader has come so far
+	if err != nil || r.Length == 0 || m.err != nil {
+		t.Fatal(r.Length, err, m.err)
+	}
+	defer r.Release()
+	if err := m.l.DeleteTo(next); err != nil {
+		t.Fatal(err)
+	}
+	m.l.Dir().retain(m.w.clock.Now())
+	found, err := m.l.abortedIn(held, nil, 0, r.NextOffset)
+	if err != nil || len(found) > 0 {
+		t.Errorf("%v, %v: nothing that the segment has was aborted", found, err)
+	}
+}
