@@ -108,11 +108,27 @@ func (m *mover) runAssign() {
 	}
 }
 
-// assign tells the controller where the replicas of a batch are now.
+// putOff has a wait for the end of the move that its replica is on by now, if it is not over yet.
+func (m *mover) putOff(a assigning) {
+	m.mu.Lock()
+	x := m.moves[a.replica.tp]
+	if x != nil {
+		x.after = append(x.after, a)
+	}
+	m.mu.Unlock()
+	if x == nil {
+		m.note(a)
+	}
+}
+
+// assign tells the controller where the replicas of a batch are now. Of one that is on its way it hears from the move:
+// what is to be done when it knows waits for the end of that.
 func (m *mover) assign(batch []assigning) error {
 	var list []DirAssignment
-	for _, a := range batch {
-		if log := a.replica.view.Load().Log; log != nil && m.of(a.replica.tp) == nil {
+	moving := make([]bool, len(batch))
+	for i, a := range batch {
+		moving[i] = m.of(a.replica.tp) != nil
+		if log := a.replica.view.Load().Log; log != nil && !moving[i] {
 			list = append(list, DirAssignment{a.topic, a.replica.tp.Partition, log.Dir().ID()})
 		}
 	}
@@ -121,8 +137,12 @@ func (m *mover) assign(batch []assigning) error {
 			return err
 		}
 	}
-	for _, a := range batch {
-		if a.then != nil {
+	for i, a := range batch {
+		switch {
+		case a.then == nil:
+		case moving[i]:
+			m.putOff(a)
+		default:
 			a.then()
 		}
 	}

@@ -55,6 +55,7 @@ type move struct {
 	cancelled atomic.Bool // somebody wants the replica elsewhere, or nowhere
 	// Under Set.changing: the controller may have the replica in the target directory; it is being told just now.
 	assigned, assigning bool
+	after               []assigning // under mover.mu: what waits for the end of this move
 
 	mu   sync.Mutex
 	copy *partition.Move // nil once the move is over
@@ -239,10 +240,7 @@ func (s *Set) beginMove(topic kafka.UUID, r *Replica, target *partition.LogDir) 
 // cancelMove ends the move of tp, if there is one; its goroutine removes the copy. The caller holds s.changing.
 func (s *Set) cancelMove(tp kafka.TopicPartition) {
 	m := s.mover
-	m.mu.Lock()
-	x := m.moves[tp]
-	delete(m.moves, tp)
-	m.mu.Unlock()
+	x := m.leave(tp)
 	if x == nil {
 		return
 	}
@@ -259,6 +257,20 @@ func (s *Set) cancelMove(tp kafka.TopicPartition) {
 			s.compareDir(x.topic, x.replica, p)
 		}
 	}
+}
+
+// leave takes the move of tp off the list, if there is one, and gives it. What waited for its end goes on.
+func (m *mover) leave(tp kafka.TopicPartition) *move {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x := m.moves[tp]
+	delete(m.moves, tp)
+	if x != nil {
+		m.unassigned = append(m.unassigned, x.after...)
+		x.after = nil
+		signal(m.wakeAssign)
+	}
+	return x
 }
 
 // takeBack ends a move that the controller knows of already. The copy goes when the controller has heard of its end: up
@@ -517,9 +529,7 @@ func (m *mover) finish(x *move) bool {
 		s.changing.Unlock()
 		return m.failed(x, err)
 	}
-	m.mu.Lock()
-	delete(m.moves, x.replica.tp)
-	m.mu.Unlock()
+	m.leave(x.replica.tp)
 	x.replica.relocated()
 	if p := s.image.Partition(x.replica.tp.Topic, x.replica.tp.Partition); p != nil {
 		s.compareDir(x.topic, x.replica, p)
