@@ -33,6 +33,9 @@ func testBroker(t *testing.T) Target {
 func workload(t *testing.T, kind, keys string) spec.Workload {
 	t.Helper()
 	given := map[string]string{"warm-up": "100ms"}
+	if kind == "consume" {
+		given = map[string]string{}
+	}
 	for pair := range strings.FieldsSeq(keys) {
 		key, value, _ := strings.Cut(pair, "=")
 		given[key] = value

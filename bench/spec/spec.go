@@ -171,6 +171,9 @@ func (w *Workload) check() error {
 	case w.Acks == "0" && w.Find != nil && w.Find.Latency == "ack":
 		return errors.New("find: with acks=0 nothing is acknowledged")
 	}
+	if err := w.idle(); err != nil {
+		return err
+	}
 	if w.Find != nil && w.Find.Latency == "" {
 		w.Find.Latency = "ack"
 		if reads {
@@ -178,6 +181,37 @@ func (w *Workload) check() error {
 		}
 	}
 	return nil
+}
+
+// idle looks for keys that were changed and that would do nothing beside the others. One that has its default is right:
+// so it stands among the settings of a run.
+func (w *Workload) idle() error {
+	stepped := len(w.Steps) > 0 || w.Find != nil
+	for _, c := range []struct {
+		key  string
+		does bool
+		why  string
+	}{
+		{"step-length", stepped, "is of steps and of a search (find), and there is neither; duration is of the load"},
+		{"rate-max", w.Find != nil, "is of a search (find), and there is none"},
+		{"precision", w.Find != nil, "is of a search (find), and there is none"},
+		{"warm-up", w.Kind != "consume", "consume reads each record once, and all of them count"},
+		{"consumers", w.Consumers <= w.Topics*w.Partitions, fmt.Sprintf("there are %d partitions in all, and a client "+
+			"of a reader has one at least", w.Topics*w.Partitions)},
+		{"reuse-topic", w.Topic != "", "topic says which one"},
+	} {
+		if !c.does && w.isChanged(c.key) {
+			return fmt.Errorf("%s: %s", c.key, c.why)
+		}
+	}
+	return nil
+}
+
+// isChanged reports whether a key has another value than by default.
+func (w *Workload) isChanged(name string) bool {
+	return slices.ContainsFunc(Keys(w.Kind), func(k Key) bool {
+		return k.Name == name && k.Default != strings.TrimSpace(w.values[name])
+	})
 }
 
 // Fills reports whether the topic is filled before the load.

@@ -97,6 +97,14 @@ func TestErrors(t *testing.T) {
 		{"e2e", map[string]string{"find": "p99<5ms", "records": "9"}, "duration, records: steps and searches go by"},
 		{"produce", map[string]string{"ramp-from": "5"}, "rate: a ramp needs the rate at which it ends"},
 		{"produce", map[string]string{"duration": "0s"}, "duration, records: one of them must be more than 0"},
+		{"e2e", map[string]string{"step-length": "9s"}, "step-length: is of steps and of a search (find)"},
+		{"e2e", map[string]string{"rate-max": "9k"}, "rate-max: is of a search (find), and there is none"},
+		{"e2e", map[string]string{"precision": "1%"}, "precision: is of a search (find), and there is none"},
+		{"e2e", map[string]string{"steps": "1,2", "precision": "1%"}, "precision: is of a search (find)"},
+		{"e2e", map[string]string{"steps": "1,2", "rate-max": "9k"}, "rate-max: is of a search (find)"},
+		{"consume", map[string]string{"warm-up": "1s"}, "warm-up: consume reads each record once"},
+		{"e2e", map[string]string{"consumers": "7"}, "consumers: there are 6 partitions in all"},
+		{"e2e", map[string]string{"reuse-topic": "true"}, "reuse-topic: topic says which one"},
 		{"consume", map[string]string{"records": "0"}, "records: there must be something to read"},
 		{"e2e", map[string]string{"topic-config": "compact"}, `topic-config: "compact": want name=value`},
 		{"e2e", map[string]string{"rate": "x", "acks": "y"},
@@ -104,6 +112,28 @@ func TestErrors(t *testing.T) {
 	} {
 		if _, err := Parse(c.kind, c.given); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %v: %v, want %q", c.kind, c.given, err, c.want)
+		}
+	}
+}
+
+// TestIdleKeys: a key that does nothing beside the others is right as long as it has its default, or has something to
+// do.
+func TestIdleKeys(t *testing.T) {
+	for _, c := range []struct {
+		kind  string
+		given map[string]string
+	}{
+		{"e2e", map[string]string{"step-length": "5s", "rate-max": "0", "precision": " 5%", "reuse-topic": "false"}},
+		{"e2e", map[string]string{"step-length": "9s", "steps": "1,2"}},
+		{"e2e", map[string]string{"step-length": "9s", "rate-max": "9k", "precision": "1%", "find": "p99<5ms"}},
+		{"consume", map[string]string{"warm-up": "0s"}},
+		{"mixed", map[string]string{"partitions": "1"}}, // of whose two clients one has nothing to do
+		{"mixed", map[string]string{"partitions": "1", "consumers": "2"}},
+		{"e2e", map[string]string{"consumers": "12", "topics": "2"}},
+		{"e2e", map[string]string{"reuse-topic": "true", "topic": "orders"}},
+	} {
+		if _, err := Parse(c.kind, c.given); err != nil {
+			t.Errorf("%s %v: %v", c.kind, c.given, err)
 		}
 	}
 }
