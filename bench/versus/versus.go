@@ -60,7 +60,8 @@ type Row struct {
 }
 
 // Run runs everything: round by round, in each round every workload, on A and B, in the next on B and A. A run that an
-// interruption cut short is left out with its round. A run that found records lost ends the comparison.
+// interruption cut short is left out with its round. A run that found records lost ends the comparison, a
+// short one too.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
 	out := &Outcome{Format: Format, Sides: o.Sides, Rounds: o.Rounds}
 	for _, name := range o.Workloads {
@@ -91,7 +92,7 @@ func (o Options) pair(ctx context.Context, workload, round int) (pair [2]*result
 			return pair, nil
 		}
 		r, err := o.Run(ctx, o.Sides[side], workload, round)
-		if err == nil && !r.Interrupted {
+		if err == nil && (!r.Interrupted || r.Verification.Outcome == result.VerifiedFailed) {
 			err = r.Failed()
 		}
 		if err != nil {

@@ -149,6 +149,11 @@ func TestRunEnds(t *testing.T) {
 			r.Verification = result.Verification{Outcome: result.VerifiedFailed, Text: "1 is lost"}
 			return nil
 		}, 1, "one on A: 1 is lost", false},
+		{"a lost record, found after an interruption", func(r *result.Result) error {
+			r.Interrupted = true
+			r.Verification = result.Verification{Outcome: result.VerifiedFailed, Text: "1 is lost"}
+			return nil
+		}, 1, "one on A: 1 is lost", false},
 	} {
 		runs := 0
 		out, err := Run(t.Context(), Options{Sides: sides, Workloads: []string{"one"}, Rounds: 5,
