@@ -104,9 +104,7 @@ func (r *run) check() error {
 	for _, d := range readers {
 		d.close()
 		for p, log := range d.logs {
-			if !incomplete {
-				log.Finish(written(d.from, p))
-			}
+			log.Finish(written(d.from, p), !incomplete)
 			counts.Add(log.Counts())
 			logs = append(logs, log)
 		}

@@ -307,6 +307,38 @@ func TestPlantedBehind(t *testing.T) {
 	}
 }
 
+// TestPlantedGivenUp deletes records before a reader comes to them, and gives the run up while it waits for them: that
+// they are lost is known from the record that came instead.
+func TestPlantedGivenUp(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	giveUp := make(chan struct{})
+	o, planted := plantOnce(t, result.PhaseVerify, func() error {
+		return deleteFirst(t.Context(), client, "given-up", 7)
+	})
+	plant, given := o.Observe, false
+	o.GiveUp, o.Observe = giveUp, func(p Progress) {
+		plant(p)
+		if p.Phase == result.PhaseVerify && p.Fraction > 0 && !given {
+			given = true
+			close(giveUp)
+		}
+	}
+	w := workload(t, "produce", "records=100 duration=0s warm-up=0s partitions=1 topic=given-up")
+	r, err := Run(t.Context(), target, w, o)
+	if err != nil || !planted() || !given {
+		t.Fatal(err, planted(), given)
+	}
+	if text := fmt.Sprint(r.Failed()); !strings.HasPrefix(text, "7 lost of 100 records") {
+		t.Error(text)
+	}
+}
+
 // TestPlantedUnverified deletes records before a reader comes to them: it is an error that they do not arrive, though
 // nothing is verified.
 func TestPlantedUnverified(t *testing.T) {

@@ -206,12 +206,13 @@ type Written struct {
 	Unknown  []uint64 // in order
 }
 
-// Finish compares what was seen with what was written, and counts what is lost. It is called once, at the end.
-func (l *Log) Finish(written []Written) {
+// Finish compares what was seen with what was written, and counts what is lost. It is called once, at the end. whole:
+// the partition was read to its end; else what is behind the last record of a producer may be there.
+func (l *Log) Finish(written []Written, whole bool) {
 	for _, w := range written {
 		s := l.stream(w.Producer)
 		missing := s.missing
-		if s.next < w.Count {
+		if whole && s.next < w.Count {
 			missing = append(missing, span{s.next, w.Count, -1})
 		}
 		for _, m := range missing {

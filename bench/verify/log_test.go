@@ -129,7 +129,7 @@ func TestLog(t *testing.T) {
 			wrote, Counts{Checked: 5, Arrived: 4, Duplicated: 1}, "record 0 of producer 0 is there a second time"},
 	} {
 		l := read(c.options, c.records)
-		l.Finish(c.written)
+		l.Finish(c.written, true)
 		if diff := cmp.Diff(c.want, l.Counts()); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, diff)
 		}
@@ -146,6 +146,15 @@ func TestLog(t *testing.T) {
 		if !strings.Contains(first, c.fault) || (c.fault == "") != (first == "") {
 			t.Errorf("%s: %q, want %q", c.name, first, c.fault)
 		}
+	}
+}
+
+// TestLogCutShort: what is missing between two records is lost, also where the end was not read.
+func TestLogCutShort(t *testing.T) {
+	l := read(Options{}, []got{{offset: 0}, {offset: 1, sequence: 3}, {offset: 2, sequence: 4}})
+	l.Finish([]Written{{0, 9, []uint64{2}}, {1, 4, nil}}, false)
+	if diff := cmp.Diff(Counts{Checked: 3, Arrived: 3, Lost: 1}, l.Counts()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
@@ -198,7 +207,7 @@ func TestLogProperty(t *testing.T) {
 		}
 		want.Lost -= want.Arrived
 		l := read(Options{}, records)
-		l.Finish(written)
+		l.Finish(written, true)
 		if diff := cmp.Diff(want, l.Counts()); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
