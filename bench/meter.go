@@ -276,14 +276,16 @@ func (m *meter) snapshot(at time.Time) snapshot {
 	return s
 }
 
-// stepLatencies are the latencies of the step so far; the caller has taken a sample.
+// stepLatencies are copies of the latencies of the step so far; the caller has taken a sample, and the next one may
+// come at any time.
 func (m *meter) stepLatencies() map[string]*result.Histogram {
 	m.sampling.Lock()
 	defer m.sampling.Unlock()
 	latencies := map[string]*result.Histogram{}
 	for name, recorder := range m.recorders {
 		if recorder.step.Count() > 0 {
-			latencies[name] = recorder.step
+			latencies[name] = result.NewHistogram()
+			latencies[name].Merge(recorder.step)
 		}
 	}
 	return latencies
