@@ -9,6 +9,9 @@ import (
 // connectIdle makes connections that say nothing. They are open until the run ends.
 func (r *run) connectIdle() error {
 	for n := range r.w.Idle {
+		if r.soft.Err() != nil {
+			return nil
+		}
 		address := strings.Split(r.t.Bootstrap, ",")
 		conn, err := net.DialTimeout("tcp", address[n%len(address)], dialWithin)
 		if err != nil {

@@ -108,8 +108,10 @@ func (r *run) all() error {
 	r.describe()
 	defer r.deleteGroup()
 	defer r.close()
-	if err := r.prepare(); err != nil {
-		return err
+	if r.soft.Err() == nil {
+		if err := r.prepare(); err != nil {
+			return err
+		}
 	}
 	if r.cut = r.soft.Err() != nil; !r.cut {
 		r.load()

@@ -43,7 +43,8 @@ func (r *run) makeTopics() (made bool, err error) {
 	}
 	admin := kadm.NewClient(r.admin)
 	admin.SetTimeoutMillis(int32(makeWithin.Milliseconds()))
-	responses, err := admin.CreateTopics(r.soft, int32(r.w.Partitions), r.w.Replication, configs, r.topics...)
+	// An interruption does not hide whether there is something to delete.
+	responses, err := admin.CreateTopics(r.sending, int32(r.w.Partitions), r.w.Replication, configs, r.topics...)
 	if err != nil {
 		return false, fmt.Errorf("create the topic: %w", err)
 	}
@@ -97,12 +98,16 @@ func (r *run) explainTopic(name string, t kadm.CreateTopicResponse) error {
 	return fmt.Errorf("create topic %s: %w: %s", name, t.Err, t.ErrMessage)
 }
 
-// awaitTopics returns when every partition has a leader; the number of partitions must be the right one.
+// awaitTopics returns when every partition has a leader, or the run is interrupted; the number of partitions must be
+// the right one.
 func (r *run) awaitTopics() error {
 	admin := kadm.NewClient(r.admin)
 	deadline := time.Now().Add(makeWithin)
 	for {
 		topics, err := admin.ListTopics(r.soft, r.topics...)
+		if r.soft.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("ask for the topic: %w", err)
 		}
