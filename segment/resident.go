@@ -66,7 +66,9 @@ func (f *finder) resident(m *mapping, offset kafka.Offset, bytesMax int, end, ne
 func (f *finder) residentAround(m *mapping, i int) bool {
 	from, to := int64(0), int64(len(f.data))
 	if i >= 0 {
-		from = int64(f.offsets.At(i).Position)
+		if from = int64(f.offsets.At(i).Position); from < 0 || from >= to {
+			return false // the index is wrong, as a worker shall find out
+		}
 	}
 	if i+1 < f.offsets.Len() {
 		to = min(to, int64(f.offsets.At(i+1).Position)+record.HeaderBytes)
