@@ -298,18 +298,18 @@ func StartKafka(dir string, port int, properties map[string]string) (*Kafka, err
 }
 
 // Kill sends SIGKILL and waits.
-func (k *Kafka) Kill() {
-	_ = syscall.Kill(-k.PID, syscall.SIGKILL)
-	<-k.exited
-}
+func (k *Kafka) Kill() { killGroup(k.PID, k.exited) }
 
-// Stop sends SIGTERM and waits for the end.
-func (k *Kafka) Stop() error {
-	if err := syscall.Kill(k.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return err
+// Stop sends SIGTERM and waits for the end; Kafka that does not end in good time is killed.
+func (k *Kafka) Stop() error { return k.stop(kafkaReadyWithin) }
+
+func (k *Kafka) stop(within time.Duration) error {
+	ended, err := terminate(k.PID, k.exited, within)
+	if err == nil && !ended {
+		k.Kill()
+		err = fmt.Errorf("Kafka did not end on SIGTERM within %v: %s", within, k.log)
 	}
-	<-k.exited
-	return nil
+	return err
 }
 
 // stockProperties are the values of Kafka's own config/server.properties for one node, but for addresses and paths.

@@ -143,19 +143,44 @@ func (b *Broker) readReady(line string) error {
 }
 
 // Kill sends SIGKILL to the broker and everything that runs with it, and waits.
-func (b *Broker) Kill() {
-	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL)
-	<-b.exited
+func (b *Broker) Kill() { killGroup(b.cmd.Process.Pid, b.exited) }
+
+// killGroup kills a process with its group, and waits for its end. When it has ended, its number may be another's.
+func killGroup(pid int, exited <-chan struct{}) {
+	select {
+	case <-exited:
+		return
+	default:
+	}
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	<-exited
+}
+
+// terminate sends SIGTERM to a process that has not ended, and waits for a while. It reports whether it has ended.
+func terminate(pid int, exited <-chan struct{}, within time.Duration) (ended bool, err error) {
+	select {
+	case <-exited:
+		return true, nil
+	default:
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return false, err
+	}
+	select {
+	case <-exited:
+		return true, nil
+	case <-time.After(within):
+		return false, nil
+	}
 }
 
 // Stop sends SIGTERM and waits for a clean end; exit status other than 0 is an error.
 func (b *Broker) Stop() error {
-	if err := syscall.Kill(b.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+	ended, err := terminate(b.PID, b.exited, readyWithin)
+	switch {
+	case err != nil:
 		return err
-	}
-	select {
-	case <-b.exited:
-	case <-time.After(readyWithin):
+	case !ended:
 		b.Kill()
 		return fmt.Errorf("the broker did not end on SIGTERM: %s", b.tail.String())
 	}
