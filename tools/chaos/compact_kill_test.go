@@ -64,6 +64,11 @@ func compactThrough(t *testing.T, dir string, fault Fault) {
 	})
 	must(t, err)
 	defer func() { n.Kill() }()
+	defer func() {
+		if t.Failed() {
+			t.Log(n.LogTail())
+		}
+	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(n.Bootstrap), kgo.DefaultProduceTopic(compactedTopic),

@@ -361,7 +361,7 @@ func (l *groupLoad) finish(ctx context.Context, n *node) (GroupSummary, error) {
 		}
 		return l.history.read[at]
 	})
-	return summary, errors.Join(l.failed...)
+	return summary, n.told(errors.Join(l.failed...))
 }
 
 // unread counts the acknowledged records that no member has read.

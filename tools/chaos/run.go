@@ -66,7 +66,7 @@ func (p Plan) Run(ctx context.Context) (Summary, error) {
 	defer cancel()
 	final, err := load.ReadAll(readCtx)
 	if err != nil {
-		return Summary{}, err
+		return Summary{}, n.told(err)
 	}
 	summary := load.History.Check(final)
 	fmt.Fprintf(p.Out, "chaos: %v (records given up by producers: %d)\n", summary, load.failed.Load())
@@ -155,6 +155,14 @@ func (n *node) until(reached func() bool, missing func() string) error {
 		}
 	}
 	return nil
+}
+
+// told adds the broker's last words to what went wrong with it.
+func (n *node) told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", err, n.LogTail())
 }
 
 // verifyFiles runs "spate verify" over the log directories of a stopped broker, separated by commas.

@@ -103,7 +103,7 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 			must(t, n.start())
 			defer n.Kill()
 			final, err := load.final(t.Context())
-			must(t, err)
+			must(t, n.told(err))
 			var got []string
 			if final.isOpen() {
 				got = load.history.CheckClosed(final)

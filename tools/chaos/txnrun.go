@@ -58,7 +58,7 @@ func (p TxnPlan) RunTransactions(ctx context.Context) (TxnSummary, error) {
 	load.stop()
 	summary, err := p.judge(ctx, load)
 	if err != nil {
-		return summary, err
+		return summary, n.told(err)
 	}
 	if err := n.Stop(); err != nil {
 		return summary, err

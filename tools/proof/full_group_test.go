@@ -34,10 +34,7 @@ func TestFullDiskWhileCommitting(t *testing.T) {
 	})
 	options := proc.Options{DataDir: filepath.Join(mount, "data"), Listen: freeAddress(t),
 		Set: map[string]string{"offsets.topic.num.partitions": "1"}}
-	b, err := proc.Start(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := start(t, options)
 	defer func() { b.Kill() }()
 	if err := fill(ctx, b.Bootstrap, "t", 1); err != nil {
 		t.Fatal(err)
@@ -68,9 +65,7 @@ func TestFullDiskWhileCommitting(t *testing.T) {
 	}
 	g.check(ctx, t)
 	b.Kill()
-	if b, err = proc.Start(options); err != nil {
-		t.Fatal(err)
-	}
+	b = start(t, options)
 	g.check(ctx, t)
 }
 

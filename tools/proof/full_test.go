@@ -31,10 +31,7 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	b, err := proc.Start(proc.Options{DataDir: filepath.Join(mount, "data")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := start(t, proc.Options{DataDir: filepath.Join(mount, "data")})
 	defer b.Kill()
 	if err := fill(ctx, b.Bootstrap, "t", 4); err != nil {
 		t.Fatal(err)

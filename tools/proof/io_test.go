@@ -31,6 +31,21 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
+// start runs a broker, whose last words are told if the test fails.
+func start(t *testing.T, o proc.Options) *proc.Broker {
+	t.Helper()
+	b, err := proc.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.LogTail())
+		}
+	})
+	return b
+}
+
 // Goal: fetches above 32 KiB leave the broker by sendfile. Method: the kernel's own record of the broker's system
 // calls (strace) must show sendfile moving at least nine tenths of what a consumer read, and the broker's metrics must
 // agree with it.
@@ -40,11 +55,8 @@ func TestLargeFetchesLeaveBySendfile(t *testing.T) {
 	}
 	ctx := within(t, 3*time.Minute)
 	trace, metrics := filepath.Join(t.TempDir(), "trace"), freeAddress(t)
-	b, err := proc.Start(proc.Options{DataDir: t.TempDir(), Set: map[string]string{"spate.metrics.listener": metrics},
+	b := start(t, proc.Options{DataDir: t.TempDir(), Set: map[string]string{"spate.metrics.listener": metrics},
 		Wrap: []string{"strace", "-f", "-qq", "-e", "trace=sendfile", "-e", "signal=none", "-o", trace}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer b.Kill()
 	if err := fill(ctx, b.Bootstrap, "t", megabytes); err != nil {
 		t.Fatal(err)
@@ -95,10 +107,7 @@ func TestColdReadsAreMadeByWorkers(t *testing.T) {
 	ctx := within(t, 3*time.Minute)
 	dir, metrics := t.TempDir(), freeAddress(t)
 	options := proc.Options{DataDir: dir, Set: map[string]string{"spate.metrics.listener": metrics}}
-	b, err := proc.Start(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := start(t, options)
 	if err := fill(ctx, b.Bootstrap, "t", megabytes); err != nil {
 		t.Fatal(err)
 	}
@@ -106,9 +115,7 @@ func TestColdReadsAreMadeByWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dropFromCache(t, filepath.Join(dir, "t-0", "00000000000000000000.log"))
-	if b, err = proc.Start(options); err != nil {
-		t.Fatal(err)
-	}
+	b = start(t, options)
 	defer b.Kill()
 	if err := drain(ctx, b.Bootstrap, "t", megabytes); err != nil {
 		t.Fatal(err)
