@@ -181,9 +181,12 @@ func (l *Log) AdvanceHighWatermark(o kafka.Offset) bool {
 // settleTransactions lets the last stable offset follow the high watermark past the markers below it.
 func (l *Log) settleTransactions() {
 	l.append.Lock()
+	defer l.append.Unlock()
+	if l.gone != nil {
+		return // the producers went with a move, and who still asks here is told what they held back
+	}
 	l.producers.highWatermarkAt(l.highWatermark.load())
 	l.firstUnstable.store(l.producers.firstUnstable())
-	l.append.Unlock()
 }
 
 // Bytes is the sum of the sizes of the segments.

@@ -270,6 +270,22 @@ func TestMoveBetweenHighWatermarkAndLastStableOffset(t *testing.T) {
 	}
 }
 
+// Who still asks the log that has moved is not told of a last stable offset past an open transaction, although its high
+// watermark moves.
+func TestMovedLogKeepsItsLastStableOffset(t *testing.T) {
+	w := newWorld()
+	dirs, l := w.openDirs(t, moveConfig())
+	w.mustClient(t, l, batchSpec{pid: 8, transactional: true, ts: w.now()})
+	must(l.Flush())
+	next := mustMove(t, l, dirs[1], nil)
+	for _, log := range []*Log{l, next} {
+		log.AdvanceHighWatermark(log.LogEndOffset())
+		if stable := log.LastStableOffset(); stable != 0 {
+			t.Errorf("in %s the last stable offset is %d", log.Dir().Path(), stable)
+		}
+	}
+}
+
 // A move that ends early leaves the log as it was, and nothing of itself.
 func TestMoveAborted(t *testing.T) {
 	for name, abort := range map[string]func(*Log, *Move) error{
