@@ -59,8 +59,10 @@ func (s *Set) retryOne(x roomless) {
 		return
 	}
 	r := newReplica(s.options.Self, old.tp, log, settings, s.options.Watch())
-	r.assign(s.options.Self, assignment(s.image.TopicByID(x.topic).Partitions[x.index]))
+	p := s.image.TopicByID(x.topic).Partitions[x.index]
+	r.assign(s.options.Self, assignment(p))
 	t.put(r)
+	s.compareDir(x.topic, r, p)
 	old.watcher.Interrupt()
 	s.options.Log.Info("a partition has its log, now that there is room", "partition", old.tp.String())
 }

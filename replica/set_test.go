@@ -601,6 +601,22 @@ func TestLogThatFoundNoRoomIsMadeWhenThereIsSome(t *testing.T) {
 	}
 }
 
+// The controller hears where the log is that found no room at first: without the directory a start would not know that
+// there is one.
+func TestControllerHearsOfALogThatFoundNoRoom(t *testing.T) {
+	disk := vfs.NewMem()
+	h := newHost(t, disk, "/a", "/b")
+	h.startMoves()
+	disk.SetCapacity(disk.UsedBytes())
+	r := h.create("late", 1)
+	disk.SetCapacity(1 << 30)
+	h.clock.Advance(retryEvery)
+	if _, err := appendOne(t, r.Partition(0), 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the controller knows", func() bool { return h.assigned("late", 0) == dirOf(r.Partition(0)) })
+}
+
 // A topic with a partition that could not be loaded can be deleted, and made again at once.
 func TestDeletedTopicTakesItsCorruptLogAlong(t *testing.T) {
 	disk := vfs.NewMem()
