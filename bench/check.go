@@ -130,7 +130,7 @@ func (r *run) readToEnd(readers []*reader) bool {
 	if r.hard.Err() != nil {
 		return false
 	}
-	ends, err := r.ends()
+	ends, err := r.decided()
 	if err != nil {
 		if r.hard.Err() == nil {
 			r.meter.failed(err)

@@ -103,12 +103,43 @@ func offsetsAt(starts []int64) []atomic.Int64 {
 
 // ends are the present ends of all partitions; of transactions, those of what is decided.
 func (r *run) ends() ([]int64, error) {
+	if r.w.Kind == "transactions" {
+		return r.offsets(kadm.NewClient(r.admin).ListCommittedOffsets)
+	}
+	return r.offsets(kadm.NewClient(r.admin).ListEndOffsets)
+}
+
+// decided are the ends of all partitions once it is decided what becomes of all that is in them now. A transaction of
+// which nobody knows the outcome may be open until the broker aborts it: what is behind it is not lost, and cannot be
+// read before.
+func (r *run) decided() ([]int64, error) {
+	written, err := r.offsets(kadm.NewClient(r.admin).ListEndOffsets)
+	if err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(giveUpAfter); ; time.Sleep(10 * settled) {
+		ends, err := r.ends()
+		if err != nil {
+			return nil, err
+		}
+		open := 0
+		for open < len(ends) && ends[open] >= written[open] {
+			open++
+		}
+		if open == len(ends) {
+			return ends, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s, partition %d: a transaction is open after %v; what is behind it cannot be read",
+				r.topics[open/r.w.Partitions], open%r.w.Partitions, giveUpAfter)
+		}
+	}
+}
+
+// offsets asks for an offset of each partition.
+func (r *run) offsets(list func(context.Context, ...string) (kadm.ListedOffsets, error)) ([]int64, error) {
 	ctx, cancel := context.WithTimeout(r.hard, dialWithin)
 	defer cancel()
-	list := kadm.NewClient(r.admin).ListEndOffsets
-	if r.w.Kind == "transactions" {
-		list = kadm.NewClient(r.admin).ListCommittedOffsets
-	}
 	listed, err := list(ctx, r.topics...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the ends of the partitions: %w", err)

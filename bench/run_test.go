@@ -14,6 +14,7 @@ import (
 	"spate/bench/result"
 	"spate/bench/spec"
 	"spate/internal/proc"
+	"spate/internal/task"
 )
 
 // testBroker runs the real broker for a test.
@@ -336,6 +337,45 @@ func TestPlantedGivenUp(t *testing.T) {
 	}
 	if text := fmt.Sprint(r.Failed()); !strings.HasPrefix(text, "7 lost of 100 records") {
 		t.Error(text)
+	}
+}
+
+// TestTransactionsBehindAnOpenOne: somebody's transaction keeps readers from what is committed behind it for longer
+// than the run waits for records. Nothing is lost.
+func TestTransactionsBehindAnOpenOne(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	if err := CreateTopic(t.Context(), target, "held", 1); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap), kgo.DefaultProduceTopic("held"),
+		kgo.TransactionalID("holder"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Value: []byte("of somebody else")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	var ended task.Group
+	defer ended.Wait()
+	o, _ := plantOnce(t, result.PhaseDrain, func() error {
+		ended.Go("end the transaction", func() {
+			<-time.After(time.Second)
+			if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+				t.Error(err)
+			}
+		})
+		return nil
+	})
+	w := workload(t, "transactions", "records=200 duration=0s warm-up=0s drain=200ms abort=0% partitions=1 "+
+		"topic=held reuse-topic=true")
+	r, err := Run(t.Context(), target, w, o)
+	if err != nil || r.Failed() != nil || r.Verification.Checked != 200 {
+		t.Errorf("%v, %v, %+v", err, r.Failed(), r.Verification)
 	}
 }
 
