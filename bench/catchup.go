@@ -14,6 +14,9 @@ func (r *run) catchUp() {
 	half := r.w.Length / 2
 	for n, name := range []string{"alone", "beside readers that catch up"} {
 		if n == 1 {
+			if r.soft.Err() != nil {
+				return // nobody needs to catch up any more
+			}
 			if err := r.addCatchUp(); err != nil {
 				r.meter.failed(err)
 				return

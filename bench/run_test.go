@@ -458,6 +458,44 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptSteps ends a run in its first step: the others are not run, and its rate is that of the time it took.
+func TestInterruptSteps(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	for kind, keys := range map[string]string{"e2e": "steps=500,600,700 step-length=1h",
+		"catch-up": "rate=500 duration=1h records=1000"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := Run(ctx, target, workload(t, kind, keys), RunOptions{Observe: func(p Progress) {
+			if p.Second != nil && p.Phase == result.PhaseLoad {
+				cancel()
+			}
+		}})
+		cancel()
+		if err != nil || !r.Interrupted || r.Failed() != nil || len(r.Steps) != 1 || r.Steps[0].Achieved < 100 {
+			t.Errorf("%s: %v, %v, %+v", kind, err, r.Failed(), r.Steps)
+		}
+	}
+}
+
+// TestGivenUp ends a run in the middle and waits for nothing: what was on its way is no error.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	target := testBroker(t)
+	for _, kind := range []string{"produce", "transactions"} {
+		giveUp, given := make(chan struct{}), false
+		r, err := Run(t.Context(), target, workload(t, kind, "duration=1h"), RunOptions{GiveUp: giveUp,
+			Observe: func(p Progress) {
+				if p.Second != nil && p.Phase == result.PhaseLoad && !given {
+					given = true
+					close(giveUp)
+				}
+			}})
+		if err != nil || r.Failed() != nil || r.Verification.Outcome != result.VerifiedIncomplete {
+			t.Errorf("%s: %v, %v, %+v", kind, err, r.Failed(), r.Verification)
+		}
+	}
+}
+
 // TestInterruptEarly ends a run before its load: nothing is wrong, and nothing was found out.
 func TestInterruptEarly(t *testing.T) {
 	t.Parallel()

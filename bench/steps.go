@@ -157,6 +157,9 @@ func (r *run) load() {
 	case len(r.w.Steps) > 0:
 		r.progress.enter(result.PhaseLoad, r.w.StepLength*time.Duration(len(r.w.Steps)))
 		for n, rate := range r.w.Steps {
+			if r.soft.Err() != nil {
+				break
+			}
 			r.keepStep(r.runStep(r.newStep(rate, rate, r.w.StepLength), result.PhaseLoad, n+1))
 		}
 	default:
@@ -208,8 +211,11 @@ func (r *run) runStep(s *step, phase string, number int) (result.Step, map[strin
 	}
 	r.drain()
 	m.sample()
-	out := result.Step{Seconds: max(seconds, s.length.Seconds()), Latencies: map[string]result.Percentiles{},
+	out := result.Step{Seconds: max(0, seconds), Latencies: map[string]result.Percentiles{},
 		BehindSeconds: time.Duration(m.behindMost.Load()).Seconds()}
+	if !s.over() { // else it was shorter than planned
+		out.Seconds = max(seconds, s.length.Seconds())
+	}
 	if s.schedule != nil {
 		out.Rate = s.schedule.To
 	}

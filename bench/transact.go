@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,7 +46,9 @@ func (w *writer) transact(s *step, first, every int) {
 			}
 		}
 		if err := w.transaction(s, n*size, records); err != nil {
-			w.run.meter.failed(err)
+			if !errors.Is(err, context.Canceled) { // by the user, or the watchdog, which has said so
+				w.run.meter.failed(err)
+			}
 			return
 		}
 	}
