@@ -292,3 +292,81 @@ func TestAFullDiskIsSurvived(t *testing.T) {
 		n.Close()
 	}
 }
+
+// A process that may open no more files, because connections have taken them all, changes no metadata while it lasts,
+// and goes on after it.
+func TestWithoutDescriptorsMetadataWait(t *testing.T) {
+	disk, lacks := newDisk(t), false
+	fs := vfs.NewFault(disk, func(op vfs.Op) error {
+		if lacks && op.Kind == vfs.OpCreate {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	n := polled(t, fs, sweepOptions())
+	must(t, n, register(1))
+	lacks = true
+	refused := 0
+	for i := range 60 {
+		if _, err := now(n, create(fmt.Sprint("t", i))); err != nil {
+			refused++
+			if kafka.CodeOf(err) != kafka.KafkaStorageError.Code || !errors.Is(err, syscall.EMFILE) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if refused == 0 || n.Err() != nil || n.Image().TopicCount() != 60-refused {
+		t.Errorf("%d refused, %d topics, %v", refused, n.Image().TopicCount(), n.Err())
+	}
+	lacks = false
+	must(t, n, create("after"))
+	want := contents(n.Image())
+	again := polled(t, disk.CrashClone(rand.New(rand.NewPCG(1, 1))), sweepOptions())
+	if contents(again.Image()) != want {
+		t.Errorf("after a restart there are %v", topicNames(again.Image()))
+	}
+	n.Close()
+}
+
+// Each operation in turn finds no descriptor, once: what was acknowledged is there after a crash, and a node that says
+// that it goes on does.
+func TestALackOfDescriptorsAtAnyMoment(t *testing.T) {
+	for nth := 1; ; nth++ {
+		disk, count := newDisk(t), 0
+		fs := vfs.NewFault(disk, func(op vfs.Op) error {
+			switch op.Kind {
+			case vfs.OpOpen, vfs.OpCreate, vfs.OpReadDir, vfs.OpSyncDir, vfs.OpMap:
+				if count++; count == nth {
+					return syscall.EMFILE
+				}
+			}
+			return nil
+		})
+		n, err := OpenPolled(testEnv(fs), sweepOptions())
+		if err != nil {
+			continue
+		}
+		_, _ = now(n, register(1)) // it may be this that fails
+		must(t, n, register(1))
+		told := map[string]bool{}
+		for i := range 20 {
+			name := fmt.Sprint("t", i)
+			if _, err := now(n, create(name)); err == nil {
+				told[name] = true
+			}
+		}
+		if n.Err() == nil && len(told) < 18 {
+			t.Errorf("operation %d: %d created", nth, len(told))
+		}
+		again := polled(t, disk.CrashClone(rand.New(rand.NewPCG(1, uint64(nth)))), sweepOptions())
+		for name := range told {
+			if again.Image().Topic(name) == nil {
+				t.Errorf("operation %d: %s is lost", nth, name)
+			}
+		}
+		n.Close()
+		if count < nth {
+			return
+		}
+	}
+}

@@ -177,7 +177,8 @@ func (n *Node) Image() *image.Image { return n.image.Load() }
 func (n *Node) Stats() *Stats { return &n.stats }
 
 // Err is why the node accepts no commands any more, nil while it does. A failed write or flush of the log ends a node:
-// what is durable is not known then, and only a restart, which reads it, can tell. A full disk does not.
+// what is durable is not known then, and only a restart, which reads it, can tell. A full disk does not, nor does a
+// lack of descriptors.
 func (n *Node) Err() error {
 	if err := n.failure.Load(); err != nil {
 		return *err

@@ -217,7 +217,7 @@ func loadSnapshot(fs vfs.FS, dir, clusterID string) (snapshot, error) {
 }
 
 // maybeSnapshot takes a snapshot if the log has grown enough, and drops the log that it stands for. A full disk puts
-// it off: the log that is there still holds everything.
+// it off, and so does a lack of descriptors: the log that is there still holds everything.
 func (n *Node) maybeSnapshot(now time.Time) {
 	s := n.storage
 	if s.grown < n.snapshotAt || n.applied != s.lastIndex() {
@@ -228,7 +228,7 @@ func (n *Node) maybeSnapshot(now time.Time) {
 	case err == nil:
 		n.stats.Snapshots.Add(1)
 		n.snapshotAt = n.options.SnapshotBytes
-	case vfs.DiskFull(err):
+	case vfs.Exhausted(err):
 		n.env.Log.Warn("no room for a snapshot of the metadata; it is tried again later", "error", err)
 		n.snapshotAt = s.grown + n.options.SnapshotBytes/4
 	default:

@@ -72,11 +72,17 @@ func TestASnapshotTakesThePlaceOfTheLog(t *testing.T) {
 }
 
 func TestASnapshotThatFindsNoRoomIsPutOff(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EMFILE} {
+		t.Run(errno.Error(), func(t *testing.T) { snapshotIsPutOff(t, errno) })
+	}
+}
+
+func snapshotIsPutOff(t *testing.T, errno syscall.Errno) {
 	disk := newDisk(t)
 	full := true
 	fs := vfs.NewFault(disk, func(op vfs.Op) error {
 		if full && op.Kind == vfs.OpCreate && strings.Contains(op.Name, snapshotSuffix) {
-			return syscall.ENOSPC
+			return errno
 		}
 		return nil
 	})

@@ -246,11 +246,11 @@ func (n *Node) answer(done func(controller.Reply, error), reply controller.Reply
 }
 
 // fail gives up the leadership: the commands on their way are answered with an error, and what Raft and the controller
-// held beyond the image is dropped, to be rebuilt from the log. A full disk has left the log as it was, so the next
-// command tries again; after any other error only a restart can tell what is durable.
+// held beyond the image is dropped, to be rebuilt from the log. A full disk, or a lack of descriptors, has left the log
+// as it was, so the next command tries again; after any other error only a restart can tell what is durable.
 func (n *Node) fail(cause error) error {
 	err := fmt.Errorf("%w: the metadata log: %w", kafka.KafkaStorageError, cause)
-	if !vfs.DiskFull(cause) || errors.Is(cause, errUncertain) {
+	if !vfs.Exhausted(cause) || errors.Is(cause, errUncertain) {
 		n.failure.Store(&err)
 		n.env.Log.Error("the metadata log failed; no metadata changes until a restart", "error", cause)
 	}
