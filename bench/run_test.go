@@ -536,6 +536,14 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%s: %v, want %q", keys, err, want)
 		}
 	}
+	for keys, told := range map[string]bool{"": false, "replication-factor=1": true,
+		"topic-config=retention.ms=1000": true} {
+		w := workload(t, "produce", "topic=there reuse-topic=true partitions=3 records=10 duration=0s warm-up=0s "+keys)
+		r, err := Run(t.Context(), target, w, RunOptions{})
+		if err != nil || told != strings.Contains(strings.Join(r.Notes, "\n"), "topic there was there and stays") {
+			t.Errorf("%s: %v, %q", keys, err, r.Notes)
+		}
+	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
 	if err != nil {
 		t.Fatal(err)

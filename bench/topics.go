@@ -55,6 +55,10 @@ func (r *run) makeTopics() (made bool, err error) {
 		case t.Err == nil:
 			made = true
 		case errors.Is(t.Err, kerr.TopicAlreadyExists) && r.w.ReuseTopic:
+			if len(r.w.Configs) > 0 || r.w.Replication != -1 {
+				r.note("The topic %s was there and stays as it is: --topic-config and --replication-factor are for "+
+					"topics that are made.", name)
+			}
 		default:
 			failed = append(failed, r.explainTopic(name, t))
 		}
