@@ -295,7 +295,8 @@ func (r *run) notes() {
 	if r.meter.tooMany() {
 		r.note("The load ended early, after %d errors.", t.Errors)
 	}
-	if elapsed := r.meter.last.at.Sub(r.meter.counting.at).Seconds(); elapsed > 0 && t.Client != nil {
+	if took := r.meter.last.at.Sub(r.meter.counting.at); took >= sampleMin && t.Client != nil {
+		elapsed := took.Seconds()
 		cores, all := t.Client.CPUSeconds()/elapsed, float64(runtime.GOMAXPROCS(0))
 		broker := 0.0
 		if t.Broker != nil {
