@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"spate/internal/invariant"
 	"spate/kafka"
@@ -322,10 +323,17 @@ func (l *Log) noteProducerLocked(s *segment.Segment, b record.Batch) error {
 	m, err := markerOf(b)
 	invariant.Check(err == nil, "a marker that was just checked: %v", err)
 	txn, decided := l.producers.apply(b, m)
-	if !decided || !txn.aborted {
+	entry, aborted := txn.indexEntry(), txn.aborted
+	if !decided {
+		at := slices.IndexFunc(l.aborted, func(t AbortedTransaction) bool { return t.LastOffset == b.BaseOffset() })
+		if aborted = at >= 0; aborted {
+			entry = l.aborted[at]
+		}
+	}
+	if !aborted {
 		return nil
 	}
-	if err := s.AppendAborted(txn.indexEntry()); err != nil {
+	if err := s.AppendAborted(entry); err != nil {
 		return l.storageError(err)
 	}
 	return nil

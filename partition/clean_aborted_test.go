@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -38,5 +39,34 @@ func TestAbortedOfADeletedSegmentIsNotThatOfAnEarlierOne(t *testing.T) {
 	found, err := m.l.abortedIn(held, nil, 0, r.NextOffset)
 	if err != nil || len(found) > 0 {
 		t.Errorf("%v, %v: nothing that the segment has was aborted", found, err)
+	}
+}
+
+// Goal: a log moves to another directory although compaction has left no more than the marker of an aborted
+// transaction, and what is known to be aborted moves with it.
+func TestCompactedLogMoves(t *testing.T) {
+	m := newCleanModel(t, newWorld(), 1)
+	m.openLog(cleanConfig())
+	m.write(10, true, "a", "aborted")
+	m.end(10, false)
+	m.write(10, true, "b", "committed") // of the last batch of a producer the header would stay
+	m.end(10, true)
+	m.roll()
+	m.settle()
+	m.clean()
+	before, err := m.l.AbortedTransactions(nil, 0, m.l.LogEndOffset())
+	if err != nil || len(before) != 1 || m.err != nil {
+		t.Fatal(before, err, m.err)
+	}
+	d, err := OpenLogDir(m.w.env(), "/other", testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := mustMove(t, m.l, d, nil)
+	if after, err := next.AbortedTransactions(nil, 0, next.LogEndOffset()); err != nil || !slices.Equal(before, after) {
+		t.Errorf("aborted is %v (%v), %v before the move", after, err, before)
+	}
+	if err := m.verify(next); err != nil {
+		t.Error(err)
 	}
 }

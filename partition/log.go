@@ -28,6 +28,9 @@ type Log struct {
 	folder string // its name in dir
 	// future says that this is the copy that a move makes: its failures end the move and not the directory.
 	future bool
+	// aborted is, in a copy, what was aborted in the part of the log that is being copied: of some transactions
+	// compaction has left no more than the marker.
+	aborted []AbortedTransaction
 
 	topicID  atomic.Pointer[kafka.UUID]
 	config   atomic.Pointer[Config]

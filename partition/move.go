@@ -202,6 +202,14 @@ func (m *Move) copyPiece() (int, error) {
 			m.reached = true
 			return 0, nil // the rest is a hole that compaction left
 		}
+		f.aborted, err = abortedIn(list[find(list, from):], nil, from, found.NextOffset)
+		if err != nil {
+			found.Release()
+			if s.replaced(list, err) {
+				continue
+			}
+			return 0, &unreadError{err}
+		}
 		m.reached = found.NextOffset >= end
 		return m.copyRange(&found)
 	}
