@@ -41,6 +41,7 @@ func openDirs(
 		return nil, "", err
 	}
 	d := &dirs{files: partition.NewOpenFiles(segmentFiles(vfs.OpenMax()))}
+	var offline error
 	for _, path := range all {
 		o := dirOptions(c, clusterID, d.files)
 		o.OnFail = onFail
@@ -54,7 +55,7 @@ func openDirs(
 		case err != nil:
 			env.Log.Error("a log directory is offline", "dir", path, "error", err)
 			registry.Gauge(metrics.LogDirOffline, path).Set(1)
-			d.missing = true
+			d.missing, offline = true, err
 			continue
 		}
 		if slices.Contains(paths, path) {
@@ -62,10 +63,18 @@ func openDirs(
 			d.logs = append(d.logs, dir)
 		}
 	}
+	if len(d.logs) == 0 {
+		return nil, "", errors.Join(allOffline(offline), d.close(-1))
+	}
 	if c.Bool("log.cleaner.enable") {
 		d.cleaner = partition.NewCleaner(partitionEnv(env), d.logs, cleanerOptions(c))
 	}
 	return d, clusterID, nil
+}
+
+// allOffline says that there is nothing to serve from.
+func allOffline(last error) error {
+	return fmt.Errorf("every log directory is offline, the last one for: %w", last)
 }
 
 // segmentFiles is how many segments may have their files open: half of the descriptors of the process, as the others

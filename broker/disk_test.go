@@ -343,6 +343,29 @@ func TestLogDirThatIsMissingAtStart(t *testing.T) {
 	}
 }
 
+// Where the metadata log has a directory of its own, and none of the others can be opened, there is nothing to serve.
+func TestNoLogDirAtStart(t *testing.T) {
+	var sick atomic.Bool
+	disk := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+		if sick.Load() && !strings.HasPrefix(op.Name, "/m") {
+			return &vfs.ShortWrite{Err: syscall.EIO}
+		}
+		return nil
+	})
+	n, inA, _ := twoDirs(t, disk, with("metadata.log.dir=/m"))
+	n.client().produce("orders", inA, "a")
+	n.stop()
+	sick.Store(true)
+	if err := n.tryStart(); err == nil || !strings.Contains(err.Error(), "every log directory is offline") {
+		t.Fatalf("the start ended with %v", err)
+	}
+	sick.Store(false)
+	n.start()
+	if got := n.client().readAll("orders", inA); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("%q", got)
+	}
+}
+
 // A disk that is not mounted looks like an empty new one. What it holds must not begin anew at offset 0 meanwhile: the
 // records would seem lost, and be at odds with the new ones when it comes back.
 func TestLogDirThatIsEmptyAtStart(t *testing.T) {

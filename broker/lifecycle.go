@@ -90,7 +90,7 @@ func (b *Broker) dirFailed(dir *partition.LogDir, err error) {
 		}
 	}
 	b.failOnce.Do(func() {
-		b.failure = fmt.Errorf("every log directory is offline, the last one for: %w", err)
+		b.failure = allOffline(err)
 		close(b.failed)
 	})
 }
