@@ -79,15 +79,17 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 			}))
 		}, duplicate},
 		{"a record has another one's content", func(x *damage) {
-			x.log(txnTopic+"-0", x.replaced(isData, func(b record.Batch) []record.Batch {
-				other := RecordID{0, 0}.Value()
-				return []record.Batch{rebuilt(x.T, b, b.ProducerID(), func(value []byte) []byte {
-					if other != nil { // only the first
-						value, other = other, nil
-					}
-					return value
-				})}
-			}))
+			x.log(txnTopic+"-0", func(all []record.Batch) []record.Batch {
+				other := lastValue(all)
+				return x.replaced(isData, func(b record.Batch) []record.Batch {
+					return []record.Batch{rebuilt(x.T, b, b.ProducerID(), func(value []byte) []byte {
+						if other != nil { // only the first
+							value, other = other, nil
+						}
+						return value
+					})}
+				})(all)
+			})
 		}, twoContents},
 		{"the offsets of groups are aborted", func(x *damage) {
 			x.log("__consumer_offsets-0", x.every(isCommit, turned))
@@ -215,6 +217,22 @@ func controlOf(b record.Batch) record.ControlType {
 	r, _ := it.Next()
 	kind, _ := r.ControlType()
 	return kind
+}
+
+// lastValue is the value of the last record that is data: another one than the first's, of the hundreds there are.
+func lastValue(all []record.Batch) (value []byte) {
+	for _, b := range slices.Backward(all) {
+		if !isData(b) {
+			continue
+		}
+		it := b.Records()
+		defer it.Close()
+		for r, ok := it.Next(); ok; r, ok = it.Next() {
+			value = slices.Clone(r.Value)
+		}
+		return value
+	}
+	return nil
 }
 
 // turned is the opposite marker.
