@@ -37,6 +37,15 @@ type LoadFailure struct {
 	Err            error
 }
 
+// errUnsettled says that a flush failed of what was found: another one would say that all is well.
+var errUnsettled = errors.New("what is durable is not known")
+
+// MayPass tells whether a log that could not be loaded, or made, for err may be tried again in this process: the disk
+// was too full, or there was no descriptor, not even to begin a flush with.
+func MayPass(err error) bool {
+	return vfs.OutOfFiles(err) || vfs.DiskFull(err) && !errors.Is(err, errUnsettled)
+}
+
 // LoadLogs loads all partition folders that are not open yet, RecoveryThreads at a time, ordered by name. A partition
 // that is corrupt is reported in failures and left as it is; an I/O error takes the directory offline and is returned.
 // It also takes up again the removal of what was deleted before the last shutdown, and finds the copies of moves that
@@ -105,7 +114,7 @@ func (d *LogDir) settleTogether(results []loaded) {
 				s.Abandon()
 			}
 			d.unloaded.Store(true)
-			r.log, r.err = nil, fmt.Errorf("load %s: %w", r.loader.l.tp, err)
+			r.log, r.err = nil, fmt.Errorf("load %s: %w: %w", r.loader.l.tp, errUnsettled, err)
 			continue
 		}
 		d.enlist(r.log)

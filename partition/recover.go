@@ -50,6 +50,9 @@ func (r *loader) load() error {
 		r.restAll} {
 		if err := step(); err != nil {
 			for _, s := range r.segments {
+				if s.Err() != nil {
+					err = fmt.Errorf("%w: %w", errUnsettled, err)
+				}
 				s.Abandon()
 			}
 			return fmt.Errorf("load %s: %w", r.l.tp, err)

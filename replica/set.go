@@ -103,13 +103,20 @@ func (s *Set) Load(img *image.Image) error {
 // logs are those found on disk, by partition; a nil log could not be loaded.
 type logs map[kafka.TopicPartition]*partition.Log
 
+// notLoaded is a log that could not be loaded. It passes where only room, or a descriptor, was lacking; not where there
+// are two in two directories, for nobody knows then which is the one to go on with.
+type notLoaded struct {
+	dir    *partition.LogDir
+	passes bool
+}
+
 // loadDirs loads all directories at a time.
 func (s *Set) loadDirs(img *image.Image) (logs, error) {
 	var (
 		loading task.Group
 		mu      sync.Mutex
 		found   = logs{}
-		corrupt = map[kafka.TopicPartition]*partition.LogDir{}
+		failed  = map[kafka.TopicPartition]notLoaded{}
 		doubled error
 	)
 	for _, dir := range s.dirs {
@@ -127,8 +134,14 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 				found[tp] = log
 			}
 			for _, f := range failures {
-				corrupt[f.TopicPartition] = dir
-				s.options.Log.Error("a partition is offline: its log is corrupt",
+				_, twice := failed[f.TopicPartition]
+				x := notLoaded{dir: dir, passes: partition.MayPass(f.Err) && !twice}
+				failed[f.TopicPartition] = x
+				what := "a partition is offline: its log is corrupt"
+				if x.passes {
+					what = "a partition is offline: its log could not be loaded, which is tried again"
+				}
+				s.options.Log.Error(what,
 					"partition", f.TopicPartition.String(), "dir", dir.Path(), "error", f.Err)
 			}
 			if err != nil {
@@ -137,8 +150,12 @@ func (s *Set) loadDirs(img *image.Image) (logs, error) {
 		})
 	}
 	loading.Wait()
-	for tp, dir := range corrupt {
-		doubled = errors.Join(doubled, s.judgeCorrupt(found, tp, dir))
+	for tp, x := range failed {
+		doubled = errors.Join(doubled, s.judgeCorrupt(found, tp, x.dir))
+		p := img.Partition(tp.Topic, tp.Partition)
+		if x.passes && found[tp] == nil && p != nil && hosts(p, s.options.Self) {
+			s.lack(roomless{topic: img.Topic(tp.Topic).ID, index: tp.Partition, dir: x.dir})
+		}
 	}
 	s.settleMoves(found)
 	return found, doubled
