@@ -165,7 +165,7 @@ func checkLengths(cmd *Command) error {
 }
 
 func (s *Shard) commit(out *coordinator.Outcome, now time.Time, to coordinator.Token, id string, cmd *OffsetCommit) {
-	check, err := s.checkCommit(out, now, id, cmd)
+	check, err := s.checkCommit(now, id, cmd)
 	if err != nil {
 		out.Refuse(to, err)
 		return
@@ -181,15 +181,13 @@ func (s *Shard) commit(out *coordinator.Outcome, now time.Time, to coordinator.T
 }
 
 // checkCommit says which partitions may be committed, or refuses the commit.
-func (s *Shard) checkCommit(
-	out *coordinator.Outcome, now time.Time, id string, cmd *OffsetCommit,
-) (offsets.Check, error) {
+func (s *Shard) checkCommit(now time.Time, id string, cmd *OffsetCommit) (offsets.Check, error) {
 	g := s.consumer[id]
 	switch {
 	case g == nil && cmd.Transaction != nil:
 		return nil, s.checkClassicTransaction(id, cmd)
 	case g == nil:
-		return nil, s.checkClassicCommit(out, now, id, cmd)
+		return nil, s.checkClassicCommit(now, id, cmd)
 	}
 	allowed, err := g.CheckCommit(consumer.Committer{MemberID: cmd.MemberID, InstanceID: cmd.InstanceID,
 		MemberEpoch: cmd.Generation, APIVersion: cmd.APIVersion, Transactional: cmd.Transaction != nil})
@@ -226,11 +224,9 @@ func (s *Shard) checkClassicTransaction(id string, cmd *OffsetCommit) error {
 // versionOfMemberEpochs is the version of OffsetCommit since which clients know consumer groups.
 const versionOfMemberEpochs = 9
 
-func (s *Shard) checkClassicCommit(out *coordinator.Outcome, now time.Time, id string, cmd *OffsetCommit) error {
+func (s *Shard) checkClassicCommit(now time.Time, id string, cmd *OffsetCommit) error {
 	if g := s.classic[id]; g != nil {
-		session, err := g.CheckCommit(now, cmd.MemberID, cmd.InstanceID, cmd.Generation)
-		out.Join(session)
-		return err
+		return g.CheckCommit(now, cmd.MemberID, cmd.InstanceID, cmd.Generation)
 	}
 	switch {
 	case cmd.Generation < 0: // somebody outside of any membership makes, or uses, a group of offsets

@@ -44,30 +44,29 @@ func (g *Group) findCurrent(memberID string, instanceID *string, generation int3
 }
 
 // CheckCommit reports whether a member, or with a negative generation someone outside the group, may commit offsets
-// now. A commit is a heartbeat too: the outcome has timers and nothing else.
-func (g *Group) CheckCommit(
-	now time.Time, memberID string, instanceID *string, generation int32,
-) (coordinator.Outcome, error) {
-	var out coordinator.Outcome
+// now. A commit is a heartbeat too, but it sets no timer, which would be lost if the offsets cannot be written: one
+// that is set finds the new deadline, and where none is set the member waits for an answer that sets it.
+func (g *Group) CheckCommit(now time.Time, memberID string, instanceID *string, generation int32) error {
 	isOutside := generation < 0 && memberID == "" && instanceID == nil
 	switch {
 	case g.state == Dead:
-		return out, kafka.CoordinatorNotAvailable
+		return kafka.CoordinatorNotAvailable
 	case g.state == Empty && generation < 0:
-		return out, nil
+		return nil
 	case isOutside:
-		return out, kafka.UnknownMemberID
+		return kafka.UnknownMemberID
 	}
 	m, err := g.findCurrent(memberID, instanceID, generation)
 	if err != nil {
-		return out, err
+		return err
 	}
 	if g.state == CompletingRebalance {
-		return out, kafka.RebalanceInProgress
+		return kafka.RebalanceInProgress
 	}
-	t := turn{now: now}
-	g.keepSession(&t, m)
-	return t.out, nil
+	if end := now.Add(m.sessionTimeout); end.After(m.deadline) {
+		m.deadline = end
+	}
+	return nil
 }
 
 // CheckTransactionalCommit is CheckCommit for offsets of a transaction. Whoever names no member may commit at any time:

@@ -79,8 +79,7 @@ func (s *story) step(t *testing.T, d *datadriven.TestData) string {
 	case "leave":
 		return s.command(leave(d.Input))
 	case "commit":
-		o, err := s.group.CheckCommit(s.now, text(d, "member"), optional(d, "instance"), number(t, d))
-		return showError(err) + s.show(s.follow(o))
+		return showError(s.group.CheckCommit(s.now, text(d, "member"), optional(d, "instance"), number(t, d)))
 	case "wait":
 		return s.wait(t, d)
 	case "too-large":
