@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"spate/coordinator/group/classic"
+	"spate/coordinator/group/consumer"
 	"spate/coordinator/group/offsets"
 	"spate/kafka"
 )
@@ -64,4 +65,33 @@ func TestACommitOnAFullDiskLeavesTheSession(t *testing.T) {
 		}
 	}
 	t.Errorf("the session of a member that has gone has not ended: %+v", w.shard.classic["g"].Describe())
+}
+
+// TestAJoinOnAFullDiskDoesNotMakeTwoGroups lets a member of the classic protocol join a consumer group that nobody is
+// in while the disk is full. It is refused, and the id stands for one group, to which it comes when there is room.
+func TestAJoinOnAFullDiskDoesNotMakeTwoGroups(t *testing.T) {
+	w := newWorld()
+	w.submit("c", "g", consumer.Heartbeat{MemberID: "c", RebalanceTimeoutMs: 5000, SubscribedTopics: []string{"a"},
+		Owned: []consumer.TopicPartitions{}, APIVersion: 1})
+	w.submit("c", "g", consumer.Heartbeat{MemberID: "c", MemberEpoch: -1, RebalanceTimeoutMs: -1, APIVersion: 1})
+	static := joins("", "")
+	static.NewMemberID, static.InstanceID = "m1", new("i")
+	w.diskFull = true
+	answers := w.submit("m1", "g", static)
+	if len(w.shard.classic)+len(w.shard.consumer) != 1 {
+		t.Errorf("there are %d classic and %d consumer groups", len(w.shard.classic), len(w.shard.consumer))
+	}
+	if len(answers) != 1 || len(w.waiting) > 0 {
+		t.Errorf("it is answered %+v, %d wait", answers, len(w.waiting))
+	}
+	w.diskFull = false
+	w.submit("m1", "g", static)
+	w.advance(time.Second)
+	w.submit("m1", "g", classic.Sync{MemberID: "m1", InstanceID: new("i"), Generation: 1})
+	if g := w.shard.classic["g"]; g == nil || g.State() != classic.Stable || len(w.shard.consumer) > 0 {
+		t.Errorf("%+v, %d consumer groups", g, len(w.shard.consumer))
+	}
+	if complaint := w.compareWithReplay(); complaint != "" {
+		t.Error(complaint)
+	}
 }

@@ -212,7 +212,12 @@ func (s *Shard) Refused(now time.Time, records []coordinator.Record, why error) 
 	if !ok {
 		return out
 	}
-	if g := s.classic[id]; g != nil {
+	switch g := s.classic[id]; {
+	case g == nil:
+	case s.consumer[id] != nil: // which was to make way for it
+		out = g.Release(now)
+		delete(s.classic, id)
+	default:
 		out = g.Refused(now, !tooLarge)
 	}
 	if s.fired.Kind > timerClassicLast {
