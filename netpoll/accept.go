@@ -262,6 +262,8 @@ type pausing struct {
 	waits  bool
 	fd     int
 	remote netip.AddrPort
+	// again says that the poller has refused the listener before, and that it was said.
+	again bool
 }
 
 // pause leaves a listener alone for a while; nil if that cannot be.
@@ -270,6 +272,11 @@ func (a *acceptor) pause(li *listener, d time.Duration) *pausing {
 		a.server.options.Log.Error("cannot pause a listener", "listener", li.name, "error", err)
 		return nil
 	}
+	return a.leave(li, d)
+}
+
+// leave has a listener that the poller does not watch served again after a while.
+func (a *acceptor) leave(li *listener, d time.Duration) *pausing {
 	p := new(pausing)
 	a.paused[li.fd] = p
 	p.timer = a.server.options.Clock.AfterFunc(d, func() { a.trigger(a.unpause, li) })
@@ -285,7 +292,10 @@ func (a *acceptor) unpause(param any) error {
 		a.seat(li, p.fd, p.remote)
 	}
 	if err := a.poller.AddRead(&epoll.PollAttachment{FD: li.fd}, false); err != nil {
-		a.server.options.Log.Error("cannot serve a listener again", "listener", li.name, "error", err)
+		if !p.again {
+			a.server.options.Log.Error("cannot serve a listener now", "listener", li.name, "error", err)
+		}
+		a.leave(li, acceptPause).again = true
 	}
 	return nil
 }

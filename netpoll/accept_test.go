@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	epoll "github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 
 	"spate/internal/clock"
@@ -258,6 +259,38 @@ func TestPausedListener(t *testing.T) {
 	if n := w.server.Stats().Accepted; n != 0 {
 		t.Fatalf("%d were accepted", n)
 	}
+	manual.Advance(acceptPause)
+	c.expect("hello")
+}
+
+// TestListenerThatThePollerRefuses: a listener that the poller does not take back after a pause, because the kernel has
+// no room for it, is served as soon as it does.
+func TestListenerThatThePollerRefuses(t *testing.T) {
+	manual := clock.NewManual(time.Unix(0, 0))
+	w := newWorld(t, Options{Clock: manual}, echoer())
+	a := w.server.acceptor
+	on := func(do func(li *listener) error) { // the acceptor's goroutine
+		done := make(chan error, 1)
+		a.trigger(func(any) error {
+			for _, li := range a.listeners {
+				done <- do(li)
+			}
+			return nil
+		}, nil)
+		w.must(<-done)
+	}
+	on(func(li *listener) error {
+		a.pause(li, acceptPause)
+		// What is there already is refused, as is what is too much.
+		return a.poller.AddWrite(&epoll.PollAttachment{FD: li.fd}, false)
+	})
+	for range 3 {
+		manual.Advance(acceptPause)
+		on(func(*listener) error { return nil })
+	}
+	c := w.dial()
+	c.send([]byte("hello"))
+	on(func(li *listener) error { return a.poller.Delete(li.fd) })
 	manual.Advance(acceptPause)
 	c.expect("hello")
 }
