@@ -278,6 +278,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoDirectory names what there is not, and what is not Kafka's.
+func TestWhatIsNoDirectory(t *testing.T) {
+	n := newNode(t)
+	must(t, n.fs.MkdirAll("empty", 0o755))
+	for name, want := range map[string]string{
+		"nowhere": "there is no directory nowhere",
+		"empty":   "empty is not a log directory of Kafka",
+	} {
+		p := n.check(func(o *Options) { o.Dirs = []string{name} })
+		if len(p.Refusals) != 1 || !strings.Contains(p.Refusals[0], want) {
+			t.Errorf("refusals: %q, and not: %s", p.Refusals, want)
+		}
+	}
+}
+
 // TestWhatWasRemovedDoesNotMatter removes again what would refuse, aborts a change, and leaves one open.
 func TestWhatWasRemovedDoesNotMatter(t *testing.T) {
 	n := newNode(t)

@@ -79,6 +79,9 @@ func (c *checker) openDirs() error {
 		if slices.Contains(c.options.Dirs[:i], name) {
 			return refusal("%s is named twice", name)
 		}
+		if _, err := c.fs.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			return refusal("there is no directory %s", name)
+		}
 		d := &dir{path: name}
 		if err := c.lock(d); err != nil {
 			return err
