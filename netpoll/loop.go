@@ -98,6 +98,7 @@ func (l *loop) run() {
 	for _, m := range l.mailbox.close() {
 		m.handle()
 	}
+	l.mailbox.handleLate()
 }
 
 // close gives the descriptors back; the loop does not run.
@@ -164,11 +165,11 @@ func (l *loop) settleConns() {
 	l.dirty = l.dirty[:rest]
 }
 
-// post puts m into the mailbox and wakes the loop if need be. Once the loop has ended, m is handled here. Any
-// goroutine.
+// post puts m into the mailbox and wakes the loop if need be. Once the loop has ended, m is handled here, unless
+// another is being handled. Any goroutine.
 func (l *loop) post(m message) {
 	if !l.offer(m) {
-		m.handle()
+		l.mailbox.handle(m)
 	}
 }
 

@@ -23,6 +23,7 @@ type mailbox struct {
 
 	mu     sync.Mutex
 	closed bool // the loop has ended, nobody would read
+	late   bool // somebody handles what comes since
 	in     []message
 
 	out []message // what collect returned last; the loop's
@@ -67,10 +68,11 @@ func (b *mailbox) collect() []message {
 }
 
 // close takes everything out, lets nothing in any more, and returns once nobody is about to wake the loop, whose
-// descriptor can be closed then. What is still being woken is in a system call that does not block.
+// descriptor can be closed then. What is still being woken is in a system call that does not block. The caller handles
+// what it gets, and then, with handleLate, what has come since.
 func (b *mailbox) close() []message {
 	b.mu.Lock()
-	b.closed = true
+	b.closed, b.late = true, true
 	b.count.Store(0)
 	rest := b.in
 	b.in = nil
@@ -79,4 +81,34 @@ func (b *mailbox) close() []message {
 		runtime.Gosched()
 	}
 	return rest
+}
+
+// handle handles m, which comes after the loop has ended: here, or on the goroutine that is at it just now, for what is
+// a loop's has one message after another.
+func (b *mailbox) handle(m message) {
+	b.mu.Lock()
+	b.in = append(b.in, m)
+	busy := b.late
+	b.late = true
+	b.mu.Unlock()
+	if !busy {
+		b.handleLate()
+	}
+}
+
+// handleLate handles what came late until there is nothing left. The caller has set late.
+func (b *mailbox) handleLate() {
+	for {
+		b.mu.Lock()
+		list := b.in
+		b.in = nil
+		b.late = len(list) > 0
+		b.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for i := range list {
+			list[i].handle()
+		}
+	}
 }

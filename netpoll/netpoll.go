@@ -41,7 +41,8 @@ type Conn interface {
 	// Skip fills the place t without bytes. Any goroutine.
 	Skip(t Ticket)
 	// Post runs t on the loop. Run is always called: when the connection has gone it sees Closed, and when the whole
-	// server has gone it runs on the caller's goroutine. Any goroutine.
+	// server has gone it runs on the caller's goroutine, or on that of another caller, but beside nothing else of the
+	// loop. Any goroutine.
 	Post(t Task)
 
 	// Pause stops the delivery of frames, and with it the reading, until as many calls of Resume. Loop only.
@@ -70,7 +71,7 @@ type Task interface {
 
 // Releaser gets back what a Response has lent.
 type Releaser interface {
-	// Release is called once per Response, on the loop, or on the goroutine of Complete when the server has gone.
+	// Release is called once per Response, on the loop, or like a Task of Post when the server has gone.
 	Release()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,41 @@ func TestShutdownGivesUp(t *testing.T) {
 	conn.Close(ErrIdle)
 	if !released || !ran {
 		t.Fatalf("released %v, ran %v", released, ran)
+	}
+}
+
+// TestLateTasksRunOneAfterAnother: what is posted after the loops have ended, to a connection that was cut, does not
+// run beside what another goroutine has posted there: they share what is the loop's.
+func TestLateTasksRunOneAfterAnother(t *testing.T) {
+	w := newWorld(t, Options{}, func(c Conn, _ *Frame) { c.Reserve() })
+	c := w.dial()
+	conn := w.nextOpen()
+	c.send([]byte("wait"))
+	until(t, "the request is in", func() bool { return w.server.Stats().Frames == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := await(t, w.shutdown(ctx)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("shutdown: %v", err)
+	}
+	var order []string // of who runs
+	var posting sync.WaitGroup
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	posting.Go(func() {
+		conn.Post(taskFunc(func() {
+			order = append(order, "the answer of a worker begins")
+			close(begun)
+			<-goOn
+			conn.Post(taskFunc(func() { order = append(order, "and goes on") }))
+			order = append(order, "ends")
+		}))
+	})
+	await(t, begun)
+	conn.Post(taskFunc(func() { order = append(order, "a wake-up") }))
+	close(goOn)
+	posting.Wait()
+	want := []string{"the answer of a worker begins", "ends", "a wake-up", "and goes on"}
+	if !slices.Equal(order, want) {
+		t.Fatalf("in this order: %q", order)
 	}
 }
 
