@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"spate/broker/api"
 	"spate/coordinator"
 	"spate/coordinator/runtime"
 	"spate/coordinator/runtime/runtimetest"
 	"spate/coordinator/txn"
 	"spate/internal/clock"
+	"spate/internal/vfs"
 	"spate/kafka"
 )
 
@@ -74,5 +76,29 @@ func TestAShardWithAFullQueueIsToldAgain(t *testing.T) {
 	told.tell(0, txn.Command{ID: "t"})
 	if c.Pending() > 0 {
 		t.Error("who leads no more is told again")
+	}
+}
+
+// A marker that is written as the broker shuts down, when the time of all that waits has run out already, is answered
+// although its flush does not end.
+func TestMarkerOfAShutdownIsAnswered(t *testing.T) {
+	disk := newSickDisk(vfs.NewMem(), vfs.OpDatasync)
+	n := startNode(t, on(disk, "/a"))
+	n.createTopic("orders", 1)
+	gate, below := make(chan struct{}), "/orders-0/"
+	disk.gate.Store(&gate)
+	disk.below.Store(&below)
+	t.Cleanup(func() { close(gate) })
+	n.node.Produces.Close()
+	answer := make(chan []error, 1)
+	n.node.WriteMarker(api.Marker{ProducerID: 1}, []kafka.TopicPartition{{Topic: "orders"}},
+		func(errs []error) { answer <- errs })
+	select {
+	case errs := <-answer:
+		if len(errs) != 1 || kafka.CodeOf(errs[0]) != kafka.RequestTimedOut.Code {
+			t.Errorf("%v", errs)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it is not answered")
 	}
 }

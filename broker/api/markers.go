@@ -194,7 +194,9 @@ func (o *markerOp) park() {
 			o.Watch(list, list.Changes(), job.end)
 		}
 	}
-	o.look(false) // the marks and the leaders may have changed before the operation was on the lists
+	// The marks and the leaders may have changed before the operation was on the lists; and while the broker shuts down
+	// its time has run out already.
+	o.look(o.Expired())
 }
 
 // markerWaitMax is how long a marker waits for the high watermark: the default of request.timeout.ms.
