@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 
@@ -78,6 +79,8 @@ func TestVerdicts(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
 	for kind, configs := range verdictTopics {
+		configs = maps.Clone(configs)
+		configs["retention.ms"] = "-1" // the records are old
 		if err := createTopic(ctx, c, "verdict-"+kind+"-"+run, 1, configs); err != nil {
 			t.Fatal(err)
 		}
