@@ -56,8 +56,8 @@ func TestGroups(t *testing.T) {
 
 func runGroup(t *testing.T, c *groupCase, members int) {
 	l := libraryNamed(c.library)
-	o := memberOptions{protocol: c.protocol, assignor: c.assignor}
-	r := startRun(t, startTarget(t, groupSettings()), int32(max(6, members+2)))
+	o := memberOptions{protocol: c.protocol, assignor: c.assignor, patient: true}
+	r := startRun(t, startTarget(t, patientSettings()), int32(max(6, members+2)))
 	g := r.watch("group-" + c.library)
 	stays, dies := g.host(l), g.host(l)
 	g.join(dies, l, "victim", o)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-	"strconv"
 	"testing"
 )
 
@@ -21,8 +20,7 @@ func diffCommand(a, b string) (string, error) {
 // texts must be equal, but for ids and ports.
 func TestGroupTools(t *testing.T) {
 	t.Parallel()
-	settings := groupSettings()
-	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
+	settings := patientSettings()
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)
 	t.Run("offsets of groups without members", func(t *testing.T) { bothSay(t, kafka, tested, offsetScript) })
 	t.Run("groups with members", func(t *testing.T) { bothSay(t, kafka, tested, memberScript) })

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -17,8 +16,7 @@ import (
 // same order, but for ids and times.
 func TestGroupLog(t *testing.T) {
 	t.Parallel()
-	settings := groupSettings()
-	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
+	settings := patientSettings()
 	settings["offsets.topic.num.partitions"] = "1"
 	settings["group.consumer.assignment.interval.ms"] = "0" // else it is chance what a newcomer is told first
 	kafka, tested := startKafka(t, settings), startTarget(t, settings)

@@ -18,8 +18,8 @@ import (
 // of one library each on the same topic, and a group of Kafka's console consumers.
 func TestMixedLibraries(t *testing.T) {
 	t.Parallel()
-	r := startRun(t, startTarget(t, groupSettings()), 12)
-	range_ := memberOptions{protocol: "classic", assignor: "range"}
+	r := startRun(t, startTarget(t, patientSettings()), 12)
+	range_ := memberOptions{protocol: "classic", assignor: "range", patient: true}
 	mixed, java, franz := r.watch("mixed"), r.watch("java-beside"), r.watch("franz-beside")
 	console := startConsole(t, r, "console", 2)
 	for _, name := range []string{"java", "confluent", "kafkajs", "aiokafka", "franz"} {
@@ -33,7 +33,7 @@ func TestMixedLibraries(t *testing.T) {
 	for n := range 2 {
 		java.join(javaProcess, javaHost{}, fmt.Sprintf("java-beside-%d", n), memberOptions{protocol: "consumer"})
 		franz.join(franzProcess, franzHost{}, fmt.Sprintf("franz-beside-%d", n),
-			memberOptions{protocol: "classic", assignor: "cooperative-sticky"})
+			memberOptions{protocol: "classic", assignor: "cooperative-sticky", patient: true})
 	}
 	for _, g := range []*watchedGroup{mixed, java, franz} {
 		g.awaitShared("with the others on the topic")
@@ -65,7 +65,7 @@ func TestStaticMembers(t *testing.T) {
 		t.Run(c.library+" "+c.protocol, func(t *testing.T) {
 			t.Parallel()
 			l := libraryNamed(c.library)
-			r := startRun(t, startTarget(t, groupSettings()), 6)
+			r := startRun(t, startTarget(t, patientSettings()), 6)
 			g := r.watch("static")
 			// The process that takes the place of one that dies is there before: a start may outlast a session.
 			stays, restarts := g.host(l), g.host(l)
@@ -75,7 +75,7 @@ func TestStaticMembers(t *testing.T) {
 			}
 			member := func(n int) memberOptions {
 				return memberOptions{protocol: c.protocol, assignor: c.assignor,
-					instance: fmt.Sprintf("instance-%d", n)}
+					instance: fmt.Sprintf("instance-%d", n), patient: true}
 			}
 			g.join(stays, l, "member-0", member(0))
 			g.join(restarts, l, "member-1", member(1))
@@ -118,10 +118,10 @@ func TestRollingUpgrade(t *testing.T) {
 		t.Run(c.library+" from "+c.assignor, func(t *testing.T) {
 			t.Parallel()
 			l := libraryNamed(c.library)
-			r := startRun(t, startTarget(t, groupSettings()), 6)
+			r := startRun(t, startTarget(t, patientSettings()), 6)
 			g := r.watch("rolling")
 			h := g.host(l)
-			old := memberOptions{protocol: "classic", assignor: c.assignor}
+			old := memberOptions{protocol: "classic", assignor: c.assignor, patient: true}
 			const members = 3
 			for n := range members {
 				g.join(h, l, fmt.Sprintf("old-%d", n), old)
@@ -149,7 +149,7 @@ func TestRollingUpgrade(t *testing.T) {
 func TestRegularExpressions(t *testing.T) {
 	t.Parallel()
 	l := confluentHost{}
-	r := startRun(t, startTarget(t, groupSettings()), 6)
+	r := startRun(t, startTarget(t, patientSettings()), 6)
 	g := r.watch("matching")
 	h := g.host(l)
 	g.subscription = "^" + r.topic[:len(r.topic)-3] + ".*"

@@ -44,10 +44,18 @@ func groupSettings() map[string]string {
 	}
 }
 
+// patientSettings are groupSettings with a long session for all members of the consumer protocol.
+func patientSettings() map[string]string {
+	settings := groupSettings()
+	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
+	return settings
+}
+
 const (
 	sessionMs   = 6000
 	heartbeatMs = 500
-	// patientMs is the session of members that nobody kills: no pause of a busy machine may end it.
+	// patientMs is the session of members that are thought to own their partitions as long as they live: no pause of a
+	// busy machine may end it.
 	patientMs = 15_000
 )
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,8 +49,7 @@ type clientTransactions struct {
 // one has committed, each record once and nothing besides, and the groups are where the commits left them.
 func TestTransactionsOfClients(t *testing.T) {
 	t.Parallel()
-	settings := groupSettings()
-	settings["group.consumer.session.timeout.ms"] = strconv.Itoa(patientMs)
+	settings := patientSettings()
 	settings["transaction.state.log.num.partitions"] = "5"
 	r := &clientTransactions{
 		T: t, target: startTarget(t, settings), hosts: map[string]*host{}, read: map[string][]string{},
