@@ -53,6 +53,14 @@ func TestGroupCheckFindsEachPlantedFault(t *testing.T) {
 			h.Disturbed(at(45), at(60))
 			h.Assigned(at(50), "c", -1, []int32{0})
 		}, ""},
+		{"two owners while many gather", func(h *GroupHistory) {
+			h.Gathering(at(45), at(60))
+			h.Assigned(at(50), "c", 2, []int32{0})
+		}, ""},
+		{"two owners when they have gathered", func(h *GroupHistory) {
+			h.Gathering(at(45), at(50))
+			h.Assigned(at(50), "c", 2, []int32{0})
+		}, "belongs to b since"},
 		{"an owner after the death of another", func(h *GroupHistory) {
 			h.Ended(at(49), "b")
 			h.Assigned(at(50), "c", 3, []int32{0})

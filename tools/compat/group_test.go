@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // groupCase is a library, and how its members join.
@@ -62,10 +63,14 @@ func runGroup(t *testing.T, c *groupCase, members int) {
 	stays, dies := g.host(l), g.host(l)
 	g.join(dies, l, "victim", o)
 	g.awaitShared("at first")
+	gathering := time.Now()
 	for n := range members {
 		g.join(stays, l, fmt.Sprintf("member-%d", n), o)
 	}
 	g.awaitShared("after all have joined")
+	if c.protocol == "consumer" {
+		g.history.Gathering(gathering, time.Now())
+	}
 	g.awaitRead("so far")
 	g.killHost(dies)
 	g.awaitShared("after the death of one")
