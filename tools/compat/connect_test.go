@@ -225,6 +225,7 @@ func (r *connectRun) reconfigure() {
 	r.awaitReady()
 	r.configureLines()
 	r.await("lines of the new configuration", func() bool {
+		r.restartFailed("lines")
 		r.seen.mu.Lock()
 		defer r.seen.mu.Unlock()
 		return r.seen.lines[len(r.seen.lines)-1].Round == fmt.Sprint(r.round)
