@@ -97,7 +97,7 @@ func runTxnPlan(t *testing.T, plan TxnPlan) {
 	plan.Rounds, plan.Seed, plan.Out = cmp.Or(plan.Rounds, *rounds), *seed, os.Stdout
 	summary, err := plan.RunTransactions(t.Context())
 	proved := summary.Committed > 0 && summary.Aborted > 0 && summary.Fenced > 0 && summary.ReadLive > 0 &&
-		summary.ReadDirty > summary.ReadLive && summary.Looks > 0 && summary.FinalAll >= summary.Final &&
+		summary.ReadAborted > 0 && summary.Looks > 0 &&
 		summary.Groups == (producers+slowProducers)*txnGroupPartitions &&
 		summary.Clients[0] > 0 && summary.Clients[1] > 0 && summary.Zombies > 0 &&
 		(summary.Deletions > 0 || !plan.Deletes)

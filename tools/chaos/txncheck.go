@@ -24,7 +24,8 @@ func (f *TxnFinal) isOpen() bool { return len(f.Open) > 0 || !maps.Equal(f.Stabl
 // TxnSummary counts what a run saw.
 type TxnSummary struct {
 	Committed, Aborted, Unknown, Fenced int    // transactions
-	ReadLive, ReadDirty, Looks          int    // records, records of any outcome, and offsets of groups, on the way
+	ReadLive, ReadDirty, ReadAborted    int    // records, records of any outcome, and those of them that are aborted
+	Looks                               int    // at offsets of groups, on the way as the records before
 	Final, FinalAll, Groups             int    // records and offsets in the end
 	Clients                             [2]int // that were made: of the older version of transactions, and of the newer
 	Zombies, Deletions                  int    // replaced producers that tried to go on, deletions that were obeyed
@@ -34,9 +35,9 @@ type TxnSummary struct {
 // String gives the counts in one line, and each violation in a line of its own.
 func (s TxnSummary) String() string {
 	text := fmt.Sprintf("committed=%d aborted=%d unknown=%d fenced=%d "+
-		"read_while_running=%d uncommitted=%d group_offsets=%d "+
+		"read_while_running=%d uncommitted=%d, aborted=%d group_offsets=%d "+
 		"in_final_log=%d of %d final_group_offsets=%d violations=%d", s.Committed, s.Aborted, s.Unknown, s.Fenced,
-		s.ReadLive, s.ReadDirty, s.Looks, s.Final, s.FinalAll, s.Groups, len(s.Violations))
+		s.ReadLive, s.ReadDirty, s.ReadAborted, s.Looks, s.Final, s.FinalAll, s.Groups, len(s.Violations))
 	return strings.Join(append([]string{text}, s.Violations...), "\n")
 }
 
@@ -50,13 +51,19 @@ func (h *TxnHistory) Check(final *TxnFinal) TxnSummary {
 		if t.Outcome == TxnAborted {
 			c.add(abortedRead, "in the end, %v: record %v, but %v was not committed", at, id, t)
 		}
-		if other, there := c.all.at[at]; !there || other != id {
+		// What was read first of what is committed may be gone when the rest is read.
+		if other, there := c.all.at[at]; there && other != id || !there && !c.isDeleted(at) {
 			c.add(twoContents, "%v is %v for who reads what is committed, and else %v", at, id, other)
 		}
 	})
 	c.kept(h.read, &c.committed, func(*Txn) bool { return false })
 	c.kept(h.dirty, &c.all, c.mayBeCompacted)
-	fenced := 0
+	aborted, fenced := 0, 0
+	for _, id := range h.dirty {
+		if c.byID[id].Outcome == TxnAborted {
+			aborted++
+		}
+	}
 	for _, t := range h.txns {
 		c.whole(t)
 		if t.fenced {
@@ -71,7 +78,7 @@ func (h *TxnHistory) Check(final *TxnFinal) TxnSummary {
 	}
 	return TxnSummary{
 		Committed: h.ended[TxnCommitted], Aborted: h.ended[TxnAborted], Unknown: h.ended[TxnUnknown], Fenced: fenced,
-		ReadLive: len(h.read), ReadDirty: len(h.dirty), Looks: h.looks,
+		ReadLive: len(h.read), ReadDirty: len(h.dirty), ReadAborted: aborted, Looks: h.looks,
 		Final: len(final.Committed), FinalAll: len(final.All), Groups: len(final.Groups), Violations: c.found,
 	}
 }

@@ -77,6 +77,11 @@ func TestTxnCheckFindsEachPlantedFault(t *testing.T) {
 			x.without(0, 4, false)
 			x.without(0, 6, false)
 		}, ""},
+		{"records that retention deletes between the two readers of the end", func(x *txnExample) {
+			x.Retention = true
+			x.Start[0] = 2
+			x.All = x.All[1:]
+		}, ""},
 		{"a lost write", func(x *txnExample) { x.without(0, 0, true) }, lostWrite},
 		{"a lost write that was read", func(x *txnExample) { x.without(0, 0, false) }, lostWrite},
 		{"a lost write of an aborted transaction", func(x *txnExample) { x.without(0, 2, true) }, lostWrite},
@@ -88,6 +93,7 @@ func TestTxnCheckFindsEachPlantedFault(t *testing.T) {
 			x.Compaction = true
 			x.without(0, 0, false)
 		}, lostWrite},
+		{"a lost write that only readers of everything miss", func(x *txnExample) { x.All = x.All[1:] }, twoContents},
 		{"a lost write that only readers of what is committed miss", func(x *txnExample) {
 			x.Committed = x.Committed[1:]
 		}, lostWrite},
