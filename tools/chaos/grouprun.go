@@ -197,6 +197,7 @@ func (l *groupLoad) ask(ctx context.Context, client *kgo.Client) {
 			return
 		}
 		l.askOnce(ctx, admin)
+		l.history.Beat(time.Now(), groupSession)
 	}
 }
 

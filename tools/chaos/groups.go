@@ -19,6 +19,7 @@ type GroupHistory struct {
 	asked     map[int32][]answer
 	disturbed []span
 	gathering []span
+	beat      time.Time // the last Beat
 	forgetful map[string]bool
 	faults    []string
 	records   int
@@ -118,6 +119,17 @@ func (h *GroupHistory) Gathering(from, to time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.gathering = append(h.gathering, span{from, to})
+}
+
+// Beat notes that whoever asks the broker all the time has come round once more. One that is late says that the
+// machine, the clients or the broker stood still, and heartbeats with them: members may be thrown out as after a kill.
+func (h *GroupHistory) Beat(at time.Time, session time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.beat.IsZero() && at.Sub(h.beat) > session/3 {
+		h.disturbed = append(h.disturbed, span{h.beat, at.Add(2 * session)})
+	}
+	h.beat = at
 }
 
 // Forgetful names a member whose library takes it for "nothing is committed" when a coordinator that is still loading

@@ -61,6 +61,16 @@ func TestGroupCheckFindsEachPlantedFault(t *testing.T) {
 			h.Gathering(at(45), at(50))
 			h.Assigned(at(50), "c", 2, []int32{0})
 		}, "belongs to b since"},
+		{"two owners after nothing moved for a while", func(h *GroupHistory) {
+			h.Beat(at(45), 30*time.Millisecond)
+			h.Beat(at(56), 30*time.Millisecond)
+			h.Assigned(at(60), "c", -1, []int32{0})
+		}, ""},
+		{"two owners while all went well", func(h *GroupHistory) {
+			h.Beat(at(45), 30*time.Millisecond)
+			h.Beat(at(55), 30*time.Millisecond)
+			h.Assigned(at(60), "c", -1, []int32{0})
+		}, "belongs to b since"},
 		{"an owner after the death of another", func(h *GroupHistory) {
 			h.Ended(at(49), "b")
 			h.Assigned(at(50), "c", 3, []int32{0})
