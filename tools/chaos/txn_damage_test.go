@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,8 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 	load := startTxnLoad(n.Bootstrap, *seed, false)
 	defer load.close()
 	must(t, load.await(n, txnsPerRound))
+	read := func() int { return len(load.history.readOf(0)) }
+	must(t, n.until(func() bool { return read() >= 100 }, func() string { return fmt.Sprint("read only ", read()) }))
 	load.stop()
 	client := load.client()
 	final, err := load.settled(t.Context(), kadm.NewClient(client))
@@ -80,8 +83,10 @@ func TestTxnCheckFindsWhatIsPlantedInABroker(t *testing.T) {
 		}, duplicate},
 		{"a record has another one's content", func(x *damage) {
 			x.log(txnTopic+"-0", func(all []record.Batch) []record.Batch {
-				other := lastValue(all)
-				return x.replaced(isData, func(b record.Batch) []record.Batch {
+				other, read := lastValue(all), load.history.readOf(0)
+				return x.replaced(func(b record.Batch) bool {
+					return isData(b) && read[int64(b.BaseOffset())]
+				}, func(b record.Batch) []record.Batch {
 					return []record.Batch{rebuilt(x.T, b, b.ProducerID(), func(value []byte) []byte {
 						if other != nil { // only the first
 							value, other = other, nil
@@ -219,7 +224,21 @@ func controlOf(b record.Batch) record.ControlType {
 	return kind
 }
 
-// lastValue is the value of the last record that is data: another one than the first's, of the hundreds there are.
+// readOf is the offsets of a partition that any consumer was given.
+func (h *TxnHistory) readOf(partition int32) map[int64]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	offsets := map[int64]bool{}
+	for at := range h.dirty {
+		if at.Partition == partition {
+			offsets[at.Offset] = true
+		}
+	}
+	return offsets
+}
+
+// lastValue is the value of the last record that is data: another one than the first's of a batch that was read, of
+// which there are some.
 func lastValue(all []record.Batch) (value []byte) {
 	for _, b := range slices.Backward(all) {
 		if !isData(b) {
