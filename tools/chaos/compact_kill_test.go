@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -46,6 +46,12 @@ func (l *latest) total() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count
+}
+
+func (l *latest) all() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.acked)
 }
 
 // Goal: kill -9 while logs are compacted loses no key's last value and no group's offsets.
@@ -100,10 +106,11 @@ func compactThrough(t *testing.T, dir string, fault Fault) {
 	}))
 	cancel()
 	load.Wait()
+	client.Close() // else it may yet hear of what it has sent, while that is compared
 	must(t, fault(n.Broker))
 	must(t, n.start())
 	checkLatest(t, n.Bootstrap, values, offsets)
-	checkWasCompacted(t, dir)
+	must(t, n.untilCompacted(dir, compactedTopic, "__consumer_offsets"))
 	must(t, n.Stop())
 	must(t, verifyFiles(dir))
 	logs, err := filepath.Glob(filepath.Join(dir, compactedTopic+"-0", "*.log"))
@@ -111,15 +118,18 @@ func compactThrough(t *testing.T, dir string, fault Fault) {
 		values.total(), offsets.total(), len(logs), err)
 }
 
-// checkWasCompacted looks for the marks of the cleanings.
-func checkWasCompacted(t *testing.T, dir string) {
-	t.Helper()
-	for _, topic := range []string{compactedTopic, "__consumer_offsets"} {
+// untilCompacted waits for the marks of cleanings of all the topics.
+func (n *node) untilCompacted(dir string, topics ...string) error {
+	missing := func() string {
 		text, err := os.ReadFile(filepath.Join(dir, "cleaner-offset-checkpoint"))
-		if !regexp.MustCompile(`(?m)^` + topic + ` 0 [1-9]`).Match(text) {
-			t.Errorf("%s was never compacted: %s %v", topic, text, err)
+		for _, topic := range topics {
+			if !regexp.MustCompile(`(?m)^` + topic + ` \d+ [1-9]`).Match(text) {
+				return fmt.Sprintf("%s was never compacted (%q, %v)", topic, text, err)
+			}
 		}
+		return ""
 	}
+	return n.until(func() bool { return missing() == "" }, missing)
 }
 
 func produceLatest(ctx context.Context, client *kgo.Client, l *latest) {
@@ -160,6 +170,7 @@ func checkLatest(t *testing.T, address string, values, offsets *latest) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), roundWithin)
 	defer cancel()
+	wanted, wantedOffsets := values.all(), offsets.all()
 	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ConsumeTopics(compactedTopic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -169,7 +180,7 @@ func checkLatest(t *testing.T, address string, values, offsets *latest) {
 	admin := kadm.NewClient(client)
 	got := map[string]int64{}
 	behind := func() (missing []string) {
-		for key, want := range values.acked {
+		for key, want := range wanted {
 			if got[key] < want {
 				missing = append(missing, fmt.Sprintf("%s is %d, not %d", key, got[key], want))
 			}
@@ -177,19 +188,13 @@ func checkLatest(t *testing.T, address string, values, offsets *latest) {
 		return missing
 	}
 	for len(behind()) > 0 && ctx.Err() == nil {
-		wait, done := context.WithTimeout(ctx, 10*time.Second)
-		fetches := client.PollFetches(wait)
-		done()
-		if fetches.NumRecords() == 0 {
-			break
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
 			number, _, _ := strings.Cut(string(r.Value), " ")
 			got[string(r.Key)], _ = strconv.ParseInt(number, 10, 64)
 		})
 	}
-	if lost := behind(); len(lost) > 0 || len(values.acked) != compactedKeys {
-		t.Errorf("%d of %d keys are behind: %v", len(lost), len(values.acked), lost)
+	if lost := behind(); len(lost) > 0 || len(wanted) != compactedKeys {
+		t.Errorf("%d of %d keys are behind: %v", len(lost), len(wanted), lost)
 	}
 	for n := range compactGroups {
 		group := fmt.Sprintf("group-%d", n)
@@ -199,7 +204,7 @@ func checkLatest(t *testing.T, address string, values, offsets *latest) {
 		}
 		for p := range int32(groupOffsets) {
 			o, _ := found.Lookup(compactedTopic, p)
-			if want := offsets.acked[fmt.Sprint(group, " ", p)]; o.At < want {
+			if want := wantedOffsets[fmt.Sprint(group, " ", p)]; o.At < want {
 				t.Errorf("the offset of %s, partition %d, is %d, not %d", group, p, o.At, want)
 			}
 		}
