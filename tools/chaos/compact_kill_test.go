@@ -168,7 +168,7 @@ func commitLatest(ctx context.Context, admin *kadm.Client, l *latest) {
 // checkLatest reads the topic from its start, and all groups' offsets.
 func checkLatest(t *testing.T, address string, values, offsets *latest) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), roundWithin)
+	ctx, cancel := context.WithTimeout(t.Context(), roundMax)
 	defer cancel()
 	wanted, wantedOffsets := values.all(), offsets.all()
 	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ConsumeTopics(compactedTopic),

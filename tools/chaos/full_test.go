@@ -53,7 +53,7 @@ func TestTransactionsFullDisk(t *testing.T) {
 // awaitStall waits until nothing is committed any more.
 func awaitStall(committed func() int) error {
 	last, since := committed(), time.Now()
-	for deadline := time.Now().Add(roundWithin); time.Since(since) < stalledFor; {
+	for deadline := time.Now().Add(roundMax); time.Since(since) < stalledFor; {
 		<-time.After(10 * time.Millisecond)
 		if now := committed(); now != last {
 			last, since = now, time.Now()

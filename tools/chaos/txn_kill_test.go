@@ -128,7 +128,7 @@ func setTransactionVersion(ctx context.Context, bootstrap string, level int16) e
 
 // awaitMoves waits until no partition has a copy under way.
 func awaitMoves(ctx context.Context, b *proc.Broker) error {
-	ctx, cancel := context.WithTimeout(ctx, roundWithin)
+	ctx, cancel := context.WithTimeout(ctx, roundMax)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Bootstrap))
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	txnsPerRound = 100
 	// settleWithin is when every transaction that anybody has left open must have ended: its timeout has passed, the
 	// coordinator has looked, and markers were tried again.
-	settleWithin = 6 * txnTimeout
+	settleWithin = 24 * txnTimeout
 )
 
 // TxnPlan is one run with a load of transactions.
@@ -82,7 +82,7 @@ func (p TxnPlan) createTopic(ctx context.Context, bootstrap string) error {
 
 // judge waits until everything has ended, reads all that is left, and compares.
 func (p TxnPlan) judge(ctx context.Context, load *txnLoad) (TxnSummary, error) {
-	within, cancel := context.WithTimeout(ctx, settleWithin+roundWithin)
+	within, cancel := context.WithTimeout(ctx, settleWithin+roundMax)
 	defer cancel()
 	final, err := load.final(within)
 	if err != nil {
