@@ -3,6 +3,7 @@ package replica
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -97,9 +98,10 @@ func TestManyPartitionsAreSpread(t *testing.T) {
 
 // A partition for which there is no room does not keep the others of its topic from being made, and follows later.
 func TestOnePartitionOfManyFindsNoRoom(t *testing.T) {
-	full := true
+	var full atomic.Bool
+	full.Store(true)
 	disk := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
-		if full && strings.HasPrefix(op.Name, "/a/many-7") && op.Kind == vfs.OpMkdir {
+		if full.Load() && strings.HasPrefix(op.Name, "/a/many-7") && op.Kind == vfs.OpMkdir {
 			return syscall.ENOSPC
 		}
 		return nil
@@ -111,7 +113,7 @@ func TestOnePartitionOfManyFindsNoRoom(t *testing.T) {
 			t.Errorf("partition %d: %v", i, r.View().Unavailable)
 		}
 	}
-	full = false
+	full.Store(false)
 	h.clock.Advance(retryEvery + time.Second)
 	eventually(t, "the last one has its log", func() bool { return topic.Partition(7).View().Unavailable == nil })
 }

@@ -271,7 +271,9 @@ func TestMoveFails(t *testing.T) {
 		if err := h.Move(r.tp, other(at)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the move has failed", func() bool { return h.MoveStats().Failures.Load() == 1 })
+		eventually(t, "the move has failed", func() bool {
+			return h.MoveStats().Failures.Load() == 1 && len(h.Moves()) == 0
+		})
 		if _, err := appendOne(t, r, AcksAll); err != nil || dirOf(r) != at || len(h.Moves()) > 0 {
 			t.Errorf("after %v: %v, in %s", cause, err, dirOf(r))
 		}
@@ -541,7 +543,16 @@ func TestMoveLimitChanges(t *testing.T) {
 // Whoever finds the moved log finds no lower high watermark than the log had, although that went up during the last
 // step of the move.
 func TestMoveKeepsTheHighWatermark(t *testing.T) {
-	h := newHost(t, vfs.NewMem(), "/a", "/b")
+	var held atomic.Bool
+	gate := make(chan struct{})
+	disk := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+		if held.Load() && op.Kind == vfs.OpDatasync && strings.Contains(op.Name, "/twin-0/") {
+			<-gate
+		}
+		return nil
+	})
+	h := newHost(t, disk, "/a", "/b")
+	defer close(gate)
 	r, twin := h.create("orders", 1).Partition(0), h.create("twin", 1).Partition(0)
 	if _, err := appendOne(t, r, AcksAll); err != nil {
 		t.Fatal(err)
@@ -550,6 +561,7 @@ func TestMoveKeepsTheHighWatermark(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := twin.View().Log
+	held.Store(true) // its high watermark stays where it is
 	if _, err := appendOne(t, twin, AcksAll); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,25 @@ type host struct {
 	deciding   sync.Mutex
 	clock      *clock.Manual          // of the set; the directories go by the real time
 	onTime     atomic.Pointer[func()] // called once, by who asks for the real time next
-	log        bytes.Buffer
+	log        logBuffer
+}
+
+// logBuffer is what was logged, by any goroutine.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func newHost(t *testing.T, disk vfs.FS, paths ...string) *host {
@@ -203,7 +221,7 @@ func appendOne(t *testing.T, r *Replica, acks int16) (partition.Appended, error)
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !condition() {
 		select {
 		case <-deadline:
@@ -578,7 +596,7 @@ func TestLogThatFoundNoRoomIsMadeWhenThereIsSome(t *testing.T) {
 		t.Fatalf("on the full disk: %v", err)
 	}
 	h.clock.Advance(retryEvery)
-	if r := topic.Partition(0); r != first || h.log.Len() == 0 {
+	if r := topic.Partition(0); r != first || h.log.String() == "" {
 		t.Fatal("there was no room yet")
 	}
 	disk.SetCapacity(1 << 30)
