@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen; it is only used up by a failure.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // world is a server and its handler, with the events that the handler saw.
 type world struct {
