@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +78,16 @@ func TestKafkasLogLoads(t *testing.T) {
 	}
 }
 
+// processorTime is what this process has used: unlike the clock it does not go on while others are at work.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // TestTenThousandJoinsOfOneGroup lets members join one group all at once. A rebalance of that size is one answer each;
 // the time must not grow with the square of the members.
 func TestTenThousandJoinsOfOneGroup(t *testing.T) {
@@ -89,7 +100,7 @@ func TestTenThousandJoinsOfOneGroup(t *testing.T) {
 	}
 	subscribed := subscription.Subscription{Topics: []string{"orders"}, Generation: -1}
 	metadata := subscribed.Append(nil)
-	begin := time.Now()
+	begin := processorTime(t)
 	for i := range members {
 		w.submit("member", "g", classic.Join{ClientID: "client", ClientHost: "/host",
 			SessionTimeout: 30 * time.Second, RebalanceTimeout: 20 * time.Second, ProtocolType: "consumer",
@@ -102,7 +113,7 @@ func TestTenThousandJoinsOfOneGroup(t *testing.T) {
 	if len(answers) != members {
 		t.Fatalf("%d members are answered", len(answers))
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := processorTime(t) - begin; took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	listed := 0

