@@ -16,7 +16,7 @@ import (
 func TestFranzGoProducesAndConsumes(t *testing.T) {
 	n := startNode(t)
 	n.createTopic("orders", 3)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	want := map[string]string{}
 	for name, codec := range map[string]kgo.CompressionCodec{

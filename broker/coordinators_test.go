@@ -348,7 +348,7 @@ func TestAJoinThatWaitsIsAnsweredAtShutdown(t *testing.T) {
 		d.Groups = []string{"g"}
 		return ask[*kmsg.DescribeGroupsResponse](other, d).Groups[0].State == "PreparingRebalance"
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -194,6 +195,7 @@ type sickDisk struct {
 	kind  vfs.OpKind
 	err   error
 	delay time.Duration
+	late  func()                        // is told of each operation that was delayed, if there is one
 	gate  atomic.Pointer[chan struct{}] // operations wait until it is closed
 }
 
@@ -211,11 +213,46 @@ func newSickDisk(disk vfs.FS, kind vfs.OpKind) *sickDisk {
 			<-*gate
 		} else if s.delay > 0 {
 			<-time.After(s.delay)
+			if s.late != nil {
+				s.late()
+			}
 		}
 		return s.err
 	})
 	return s
 }
+
+// shut has the operations below a directory wait until open is called, or the test ends: a broker waits for its
+// writers.
+func (s *sickDisk) shut(t testing.TB, below string) (open func()) {
+	gate := make(chan struct{})
+	open = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
+	s.gate.Store(&gate)
+	s.below.Store(&below)
+	return open
+}
+
+// stillClock is the machine's clock until an operation was late; then it shows the same time on and on. The directory
+// stays marked as slow by that, however long the test takes to go on: the mark is for a second.
+type stillClock struct {
+	clock.Real
+	at atomic.Pointer[time.Time]
+}
+
+func (c *stillClock) Now() time.Time {
+	if at := c.at.Load(); at != nil {
+		return *at
+	}
+	return c.Real.Now()
+}
+
+func (c *stillClock) stop() {
+	now := c.Real.Now()
+	c.at.CompareAndSwap(nil, &now)
+}
+
+func (c *stillClock) goOn() { c.at.Store(nil) }
 
 // twoDirs starts a node over two directories with a topic that has a partition in each, and tells which is in /b.
 func twoDirs(t *testing.T, disk vfs.FS, options ...nodeOption) (n *node, inA, inB int32) {
@@ -299,7 +336,7 @@ func TestBrokerWithoutAnyLogDirIsDone(t *testing.T) {
 	}
 	select {
 	case <-n.Failed():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the broker goes on without a log directory")
 	}
 	if n.Failure() == nil || n.NodeID() != 1 {
@@ -412,17 +449,15 @@ func TestLogDirThatIsEmptyAtStart(t *testing.T) {
 // to the slow one keep their order.
 func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {
 	disk := newSickDisk(vfs.NewMem(), vfs.OpWrite)
-	disk.delay = 150 * time.Millisecond
-	n, inA, inB := twoDirs(t, disk, with("num.network.threads=1"))
+	var still stillClock
+	disk.delay, disk.late = lateBy, still.stop
+	n, inA, inB := twoDirs(t, disk, by(&still), with("num.network.threads=1"))
 	slow, fast := n.client(), n.client()
 	slow.produce("orders", inB, "0")
 	below := "/b/orders"
 	disk.below.Store(&below)
 	slow.produce("orders", inB, "1") // it marks the directory as slow
-	gate := make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(open) // a broker waits for its writers
-	disk.gate.Store(&gate)
+	open := disk.shut(t, below)
 	const count = 6
 	both := produceRequest(9, -1, "orders", kafka.ZeroUUID, inB, batch("x"))
 	both.Topics[0].Partitions = append(both.Topics[0].Partitions,
@@ -434,6 +469,7 @@ func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {
 		fast.produce("orders", inA, "z")
 	}
 	open()
+	still.goOn()
 	for i := range count {
 		response := slow.receive(both).(*kmsg.ProduceResponse)
 		for _, p := range response.Topics[0].Partitions {
@@ -447,17 +483,21 @@ func TestSlowLogDirDoesNotStallTheLoop(t *testing.T) {
 	}
 }
 
+// lateBy is how much an operation takes longer that marks its directory as slow.
+const lateBy = 150 * time.Millisecond
+
 // slowNode is a node on whose disk writes to some log wait for a gate, from the moment that they are told to.
 type slowNode struct {
 	*node
 	disk     *sickDisk
+	still    stillClock
 	inA, inB int32 // partitions of orders
 }
 
 func startSlowNode(t *testing.T) *slowNode {
 	s := &slowNode{disk: newSickDisk(vfs.NewMem(), vfs.OpWrite)}
-	s.disk.delay = 150 * time.Millisecond
-	s.node, s.inA, s.inB = twoDirs(t, s.disk, with("num.network.threads=1", "num.io.threads=2",
+	s.disk.delay, s.disk.late = lateBy, s.still.stop
+	s.node, s.inA, s.inB = twoDirs(t, s.disk, by(&s.still), with("num.network.threads=1", "num.io.threads=2",
 		"transaction.state.log.num.partitions=1", "offsets.topic.num.partitions=1"))
 	first := &txnProducer{c: s.client(), id: "first"}
 	if err := first.begin(); err != nil {
@@ -478,11 +518,11 @@ func (s *slowNode) dirOf(topic string) string {
 func (s *slowNode) sicken(below string, write func()) (open func()) {
 	s.disk.below.Store(&below)
 	write()
-	gate := make(chan struct{})
-	open = sync.OnceFunc(func() { close(gate) })
-	s.t.Cleanup(open)
-	s.disk.gate.Store(&gate)
-	return open
+	end := s.disk.shut(s.t, below)
+	return func() {
+		end()
+		s.still.goOn()
+	}
 }
 
 // checkTransactions has transactions begin and end in the directory that is well, one after another: each begins when
@@ -490,12 +530,7 @@ func (s *slowNode) sicken(below string, write func()) (open func()) {
 func (s *slowNode) checkTransactions(p *txnProducer) {
 	s.t.Helper()
 	for range 20 {
-		for code := int16(-1); code != kafka.NoError; {
-			var err error
-			if code, err = p.write("orders", s.inA, "z"); err != nil {
-				s.t.Fatal(err)
-			}
-		}
+		p.mustWrite(s.t, "orders", s.inA, "z")
 		if code, err := p.end(true); err != nil || code != kafka.NoError {
 			s.t.Fatal(errorName(code), err)
 		}

@@ -25,6 +25,10 @@ import (
 	"spate/metadata/controller"
 )
 
+// patience is how long a test waits for what must happen: longer than a busy machine may stand still, and shorter than
+// the minute that requests wait for which must not be answered by the end of their time.
+const patience = 40 * time.Second
+
 // logBuffer is where a broker under test logs to.
 type logBuffer struct {
 	mu   sync.Mutex
@@ -106,7 +110,7 @@ func (n *node) stop() {
 	if n.Broker == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.Broker.Close(ctx); err != nil {
 		n.t.Errorf("close: %v", err)
@@ -206,7 +210,7 @@ func (c *client) tryReceive(r kmsg.Request) (kmsg.Response, error) {
 
 // frame reads one frame without its size.
 func (c *client) frame() ([]byte, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	var size [4]byte
@@ -328,7 +332,7 @@ func values(t testing.TB, records []byte) []string {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {

@@ -228,7 +228,7 @@ func TestHalfOpenAndSlowClients(t *testing.T) {
 		t.Errorf("100 announcements cost %d MiB", grown>>20)
 	}
 	for i, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		if _, err := conn.Read(make([]byte, 1)); err == nil {
 			t.Fatalf("connection %d was answered", i)
 		} else if ne, ok := err.(net.Error); ok && ne.Timeout() {

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"spate/internal/metrics"
+	"spate/internal/task"
 	"spate/internal/vfs"
 	"spate/kafka"
 )
@@ -128,16 +129,15 @@ func TestStartAndEndWithAFailingDisk(t *testing.T) {
 
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	disk := newSickDisk(vfs.NewMem(), vfs.OpDatasync)
-	disk.delay = 200 * time.Millisecond
 	n := startNode(t, on(disk, "/a"))
 	n.createTopic("orders", 1)
 	c := n.client()
-	below := "/a/orders"
-	disk.below.Store(&below)
+	open := disk.shut(t, "/a/orders")
 	r := produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, batch("a"))
 	c.send(r)
 	eventually(t, "the produce waits", func() bool { return n.node.Produces.Len() == 1 })
 	address := n.address()
+	time.AfterFunc(200*time.Millisecond, open)
 	n.stop()
 	if p := c.receive(r).(*kmsg.ProduceResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 {
 		t.Fatalf("%v", kafka.ErrorOf(p.ErrorCode))
@@ -150,16 +150,20 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 // A shutdown does not wait for longer than it may.
 func TestShutdownGivesUp(t *testing.T) {
 	disk := newSickDisk(vfs.NewMem(), vfs.OpDatasync)
-	disk.delay = time.Second
 	n := startNode(t, on(disk, "/a"))
 	n.createTopic("orders", 1)
 	c := n.client()
-	below := "/a/orders"
-	disk.below.Store(&below)
+	open := disk.shut(t, "/a/orders")
 	c.send(produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, batch("a")))
 	eventually(t, "the produce waits", func() bool { return n.node.Produces.Len() == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
+	var reading task.Group
+	defer reading.Wait()
+	reading.Go("client", func() {
+		_, _ = c.frame() // the end of the connection
+		open()           // without its flush the log cannot be closed
+	})
 	if err := n.Broker.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
@@ -168,16 +172,14 @@ func TestShutdownGivesUp(t *testing.T) {
 
 func TestTimeoutOfAProduceThatWaits(t *testing.T) {
 	disk := newSickDisk(vfs.NewMem(), vfs.OpDatasync)
-	disk.delay = 300 * time.Millisecond
 	n := startNode(t, on(disk, "/a"))
 	n.createTopic("orders", 1)
 	c := n.client()
-	below := "/a/orders"
-	disk.below.Store(&below)
+	open := disk.shut(t, "/a/orders")
 	r := produceRequest(9, -1, "orders", kafka.ZeroUUID, 0, batch("a"))
 	r.TimeoutMillis = 20
 	expect(t, produceOne(c, r), answered{Error: "REQUEST_TIMED_OUT"})
-	disk.below.Store(nil)
+	open()
 	if base := c.produce("orders", 0, "b"); base != 1 {
 		t.Errorf("offset %d", base)
 	}
@@ -206,7 +208,7 @@ func TestMetrics(t *testing.T) {
 		counter := r.Counter(test.name, test.labels...)
 		eventually(t, string(test.name), func() bool { return counter.Value() == test.want })
 	}
-	for _, stage := range []string{"decode", "append", "flush", "send"} {
+	for _, stage := range []string{"decode", "append", "send"} {
 		if sum := r.Histogram(metrics.StageTime, "Produce", stage).Snapshot().Sum; sum == 0 {
 			t.Errorf("stage %s took no time", stage)
 		}
@@ -233,6 +235,11 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v", name, level(name))
 		}
 	}
+	flush := r.Histogram(metrics.StageTime, "Produce", "flush")
+	eventually(t, "a request waits for its flush, which may be over when it would", func() bool {
+		c.produce("orders", 0, "c")
+		return flush.Snapshot().Sum > 0
+	})
 }
 
 // Many clients write, read, wait, come and go while topics are made and deleted: every answer is one that may be given,

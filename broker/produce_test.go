@@ -237,7 +237,7 @@ func TestIdempotentProducer(t *testing.T) {
 
 func TestRecordErrors(t *testing.T) {
 	n := startNode(t)
-	n.createTopic("orders", 1, "message.timestamp.before.max.ms=1000", "message.timestamp.after.max.ms=1000")
+	n.createTopic("orders", 1, "message.timestamp.before.max.ms=3600000", "message.timestamp.after.max.ms=3600000")
 	b := record.NewBuilder(record.BuilderOptions{})
 	for _, ts := range []int64{time.Now().UnixMilli(), 5, 6} {
 		b.Append(kafka.Timestamp(ts), nil, []byte("v"))

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -275,28 +276,34 @@ func TestQuotasOutliveACrash(t *testing.T) {
 
 // A client that nobody here wrote keeps to what it is told, loses nothing, and is not cut off.
 func TestFranzGoIsHeldToQuotas(t *testing.T) {
+	const records = 3
 	n := startNode(t, with("quota.window.num=2")) // short, for this goes by the real clock
 	n.createTopic("orders", 1)
 	admin := n.as("admin")
 	admin.alterQuota("client-id", "kgo", "producer_byte_rate", 250_000)
 	admin.alterQuota("client-id", "kgo", "consumer_byte_rate", 250_000)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
+	var mu sync.Mutex // the client fetches while it produces
 	var waits []time.Duration
 	c := newFranzClient(t, n, kgo.ClientID("kgo"), kgo.DefaultProduceTopic("orders"), kgo.ConsumeTopics("orders"),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.WithHooks(throttleHook(func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
 			waits = append(waits, d)
 		})), kgo.ProducerBatchCompression(kgo.NoCompression()))
-	value := bytes.Repeat([]byte("x"), 50_000)
-	for range 10 {
+	value := bytes.Repeat([]byte("x"), 300_000) // each is more than what a second allows, however slowly they come
+	for range records {
 		if err := c.ProduceSync(ctx, &kgo.Record{Value: value}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	mu.Lock()
 	if len(waits) == 0 || slices.Max(waits) > 5*time.Second {
 		t.Errorf("the producer was to wait %v", waits)
 	}
-	for got := 0; got < 10; {
+	mu.Unlock()
+	for got := 0; got < records; {
 		fetches := c.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatal(err)

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/internal/clock"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -88,6 +90,18 @@ func (p *txnProducer) write(topic string, partition int32, value string) (code i
 		return 0, err
 	}
 	return response.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, nil
+}
+
+// mustWrite is write as soon as the end of the last transaction is complete, which clients wait for too.
+func (p *txnProducer) mustWrite(t testing.TB, topic string, partition int32, value string) {
+	t.Helper()
+	eventually(t, "a record is written", func() bool {
+		code, err := p.write(topic, partition, value)
+		if err != nil || code != kafka.NoError && code != kafka.ConcurrentTransactions.Code {
+			t.Fatal(errorName(code), err)
+		}
+		return code == kafka.NoError
+	})
 }
 
 func (p *txnProducer) add(topic string, partition int32) (code int16, err error) {
@@ -294,7 +308,7 @@ func TestTransactionsOverARestart(t *testing.T) {
 	}
 	must(p.write("orders", 0, "first"))
 	must(p.end(true))
-	must(p.write("orders", 1, "second"))
+	p.mustWrite(t, "orders", 1, "second")
 	n.restart()
 	p.c, p.correlation = n.client(), 0
 	must(p.end(true)) // the coordinator is loaded before clients are served
@@ -311,7 +325,8 @@ func TestTransactionsOverARestart(t *testing.T) {
 
 // Goal: an operator sees in /metrics what transactions do. Method: one for each way to end, and one that stays open.
 func TestTransactionsAreCounted(t *testing.T) {
-	n := startNode(t, with("transaction.state.log.num.partitions=1",
+	manual := clock.NewManual(time.Now()) // so that what is late is late when the test says so
+	n := startNode(t, by(manual), with("transaction.state.log.num.partitions=1",
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms=20"))
 	n.createTopic("orders", 2)
 	p := &txnProducer{c: n.client(), id: "t"}
@@ -323,12 +338,7 @@ func TestTransactionsAreCounted(t *testing.T) {
 	}
 	write := func(p *txnProducer, partition int32) {
 		t.Helper()
-		for code := int16(-1); code != kafka.NoError; {
-			var err error
-			if code, err = p.write("orders", partition, "a"); err != nil {
-				t.Fatal(err)
-			}
-		}
+		p.mustWrite(t, "orders", partition, "a")
 	}
 	begin(p)
 	for _, commit := range []bool{true, true, false} {
@@ -342,7 +352,7 @@ func TestTransactionsAreCounted(t *testing.T) {
 	late := &txnProducer{c: n.client(), id: "late", timeoutMs: 1}
 	begin(late)
 	write(late, 0)
-	open := &txnProducer{c: n.client(), id: "open"}
+	open := &txnProducer{c: n.client(), id: "open", timeoutMs: 600_000}
 	begin(open)
 	write(open, 1)
 	want := []string{
@@ -361,6 +371,7 @@ func TestTransactionsAreCounted(t *testing.T) {
 	}
 	var missing string
 	eventually(t, "all is counted", func() bool {
+		manual.Advance(100 * time.Millisecond)
 		page := httptest.NewRecorder()
 		n.Metrics().Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		lines := strings.Split(page.Body.String(), "\n")
