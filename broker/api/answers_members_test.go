@@ -119,7 +119,7 @@ func (l *link) write(s *story, request kmsg.Request) {
 	s.t.Helper()
 	s.correlation++
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID(l.name)).AppendRequest(nil, request, s.correlation)
-	if err := l.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := l.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := l.conn.Write(frame); err != nil {

@@ -24,6 +24,7 @@ import (
 	"spate/broker"
 	"spate/internal/clock"
 	"spate/internal/config"
+	"spate/internal/task"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -138,12 +139,41 @@ func (s *story) topics() (names []string) {
 // await asks until it is so. Kafka answers before what it did can be seen.
 func (s *story) await(what string, so func() bool) {
 	s.t.Helper()
-	for begin := time.Now(); time.Since(begin) < 20*time.Second; {
+	for begin := time.Now(); time.Since(begin) < patience; {
 		if so() {
 			return
 		}
 	}
 	s.t.Fatalf("waited in vain: %s", what)
+}
+
+// patience is how long a story waits for what must come.
+const patience = time.Minute
+
+// unhurried is a clock that goes like the machine's, but hardly goes on while the machine stands still: stories see
+// times of a second pass, and what they do before that takes them no second.
+func unhurried(t testing.TB) clock.Clock {
+	c, last := clock.NewManual(time.Now()), time.Now()
+	ended := make(chan struct{})
+	var ticking task.Group
+	ticking.Go("clock", func() {
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case now := <-ticker.C:
+				c.Advance(min(now.Sub(last), 10*time.Millisecond))
+				last = now
+			case <-ended:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		ticking.Wait()
+	})
+	return c
 }
 
 // startBroker starts a broker of ours with these settings and gives its address.
@@ -154,12 +184,12 @@ func startBroker(t testing.TB, set ...string) string {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	b, err := broker.Open(broker.Env{Clock: clock.Real{}, FS: vfs.OS{}, Rand: rand.Reader, Log: log}, cfg)
+	b, err := broker.Open(broker.Env{Clock: unhurried(t), FS: vfs.OS{}, Rand: rand.Reader, Log: log}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := b.Close(ctx); err != nil {
 			t.Error(err)
@@ -196,7 +226,7 @@ func (s *story) raw(frame []byte) []byte {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := conn.Write(frame); err != nil {
