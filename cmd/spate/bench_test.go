@@ -89,7 +89,8 @@ func TestBench(t *testing.T) {
 func TestBenchDamaged(t *testing.T) {
 	b, _ := startBroker(t, nil)
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Bootstrap), kgo.ConsumeTopics("damaged"),
-		kgo.MetadataMinAge(10*time.Millisecond), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		kgo.MetadataMinAge(10*time.Millisecond), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })) // it has to be there in time
 	if err != nil {
 		t.Fatal(err)
 	}

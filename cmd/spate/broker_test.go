@@ -205,7 +205,7 @@ func TestMetricsEndpoint(t *testing.T) {
 	}
 	_, rest, _ := strings.Cut(line, "PLAINTEXT://")
 	bootstrap, _, _ := strings.Cut(rest, " ")
-	must(t, "a\nb\n", "produce", "metered", "--bootstrap-server", bootstrap)
+	must(t, "a\nb\n", "produce", "metered", "--linger", "1m", "--bootstrap-server", bootstrap) // in one request
 	must(t, "", "consume", "metered", "--to-end", "--bootstrap-server", bootstrap)
 	spate(t, "", "topic", "create", "metered", "--bootstrap-server", bootstrap) // an error to count
 	answer, err := http.Get(url)

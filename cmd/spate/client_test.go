@@ -245,7 +245,7 @@ func TestDumpAndVerify(t *testing.T) {
 	b, dir := startBroker(t, nil)
 	on := []string{"--bootstrap-server", b.Bootstrap}
 	long := strings.Repeat("1", 500) // the client sends what does not shrink uncompressed
-	must(t, "a:"+long+"\nb:2\n", append(on, "produce", "orders", "-k", ":", "-z", "gzip")...)
+	must(t, "a:"+long+"\nb:2\n", append(on, "produce", "orders", "-k", ":", "-z", "gzip", "--linger", "1m")...)
 	whole := func(when, want string) {
 		t.Helper()
 		r := spate(t, "", "verify", dir)

@@ -160,22 +160,22 @@ func TestProgressOnATerminal(t *testing.T) {
 // known is printed, and the status is that of a process that Ctrl-C ends.
 func TestBenchGivenUp(t *testing.T) {
 	b, _ := startBroker(t, nil)
-	signalBroker := func(s syscall.Signal) {
-		if err := syscall.Kill(b.PID, s); err != nil {
+	goOn := func() {
+		if err := syscall.Kill(b.PID, syscall.SIGCONT); err != nil {
 			t.Error(err)
 		}
 	}
 	p := openTerminal(t)
 	run := p.on(t, nil, "bench", "produce", "--rate", "100", "--duration", "1h", "--warm-up", "0", "-b", b.Bootstrap)
 	p.await(t, "  load  ")
-	signalBroker(syscall.SIGSTOP)
-	defer signalBroker(syscall.SIGCONT)
+	standStill(t, b.PID)
+	defer goOn()
 	p.typed(t, "\x03")
 	if err := run.Process.Signal(syscall.SIGTERM); err != nil { // a second SIGINT might be taken for the first
 		t.Error(err)
 	}
 	p.await(t, "  clean-up  ")
-	signalBroker(syscall.SIGCONT)
+	goOn()
 	if err := run.Wait(); run.ProcessState.ExitCode() != exitGivenUp {
 		t.Errorf("%v, want status %d", err, exitGivenUp)
 	}
