@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
 
 	"spate/bench/result"
 	"spate/bench/spec"
@@ -143,15 +144,17 @@ func TestStall(t *testing.T) {
 	const rate, pause = 1000, 500 * time.Millisecond
 	target := testBroker(t)
 	var paused time.Duration
-	seconds := 0
 	observe := func(p Progress) {
-		if p.Phase != result.PhaseLoad || p.Second == nil {
+		if p.Phase != result.PhaseLoad || p.Second == nil || paused > 0 {
 			return
 		}
-		if seconds++; seconds != 2 {
-			return
+		err := syscall.Kill(target.PID, syscall.SIGSTOP)
+		if err == nil {
+			for err = unix.EINTR; err == unix.EINTR; { // a signal is on its way for a while
+				err = unix.Waitid(unix.P_PID, target.PID, nil, unix.WSTOPPED, nil)
+			}
 		}
-		if err := syscall.Kill(target.PID, syscall.SIGSTOP); err != nil {
+		if err != nil {
 			t.Error(err)
 		}
 		began := time.Now() // what is measured is the least that the broker slept
@@ -161,7 +164,7 @@ func TestStall(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w := workload(t, "e2e", fmt.Sprintf("rate=%d duration=4s warm-up=500ms", rate))
+	w := workload(t, "e2e", fmt.Sprintf("rate=%d duration=6s warm-up=500ms", rate))
 	r, err := Run(t.Context(), target, w, RunOptions{Observe: observe})
 	if err != nil || r.Failed() != nil {
 		t.Fatalf("%v, %v", err, r.Failed())
@@ -184,7 +187,7 @@ func TestStall(t *testing.T) {
 		p := h.Percentiles()
 		t.Logf("%s: a pause of %v; p50 %d µs, p90 %d, p99 %d, p99.9 %d, max %d of %d", name, paused, p.P50, p.P90,
 			p.P99, p.P999, p.Max, p.Count)
-		if time.Duration(p.P999)*time.Microsecond < paused*95/100 || p.Count != 4*rate {
+		if time.Duration(p.P999)*time.Microsecond < paused*95/100 || p.Count != 6*rate {
 			t.Errorf("%s: p99.9 is %d µs with a pause of %v", name, p.P999, paused)
 		}
 	}
@@ -446,7 +449,7 @@ func TestInterrupt(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := workload(t, kind, "duration=1h")
 		r, err := Run(ctx, target, w, RunOptions{Observe: func(p Progress) {
-			if p.Second != nil && p.Phase == result.PhaseLoad {
+			if s := p.Second; s != nil && s.Phase == result.PhaseLoad && s.ProducedRecords > 0 {
 				cancel()
 			}
 		}})
@@ -465,8 +468,13 @@ func TestInterruptSteps(t *testing.T) {
 	for kind, keys := range map[string]string{"e2e": "steps=500,600,700 step-length=1h",
 		"catch-up": "rate=500 duration=1h records=1000"} {
 		ctx, cancel := context.WithCancel(t.Context())
+		produced, took := int64(0), 0.0
 		r, err := Run(ctx, target, workload(t, kind, keys), RunOptions{Observe: func(p Progress) {
-			if p.Second != nil && p.Phase == result.PhaseLoad {
+			if p.Second == nil || p.Phase != result.PhaseLoad {
+				return
+			}
+			produced, took = produced+p.Second.ProducedRecords, took+p.Second.Length
+			if produced >= 1000 && float64(produced) > 250*took { // not right after the machine stood still
 				cancel()
 			}
 		}})
