@@ -51,10 +51,17 @@ type result struct {
 	out, err string
 }
 
-// spate runs the binary to its end.
+// spate runs the binary to its end, and again as long as it says that a coordinator is not ready: what that keeps its
+// state in is made when somebody asks for the first time, and a busy machine takes its time.
 func spate(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
-	return spateIn(t, "", nil, stdin, args...)
+	for deadline := time.Now().Add(patience); ; {
+		r := spateIn(t, "", nil, stdin, args...)
+		isEarly := r.code == exitFailure && r.out == "" && strings.Contains(r.err, "its coordinator is not ready (")
+		if !isEarly || time.Now().After(deadline) {
+			return r
+		}
+	}
 }
 
 // spateIn runs the binary in a directory with more environment variables.
