@@ -66,7 +66,9 @@ func Jars() (string, error) {
 	}
 	pom := filepath.Join(cache, "pom.xml")
 	log4j := filepath.Join(cache, "log4j2.yaml")
-	err = errors.Join(os.WriteFile(pom, kafkaPom, 0o644), os.WriteFile(log4j, []byte(log4jConfig), 0o644))
+	// Of a Maven that was killed a jar may be there in part, and it does not write over one.
+	err = errors.Join(os.RemoveAll(libs), os.WriteFile(pom, kafkaPom, 0o644),
+		os.WriteFile(log4j, []byte(log4jConfig), 0o644))
 	if err != nil {
 		return "", err
 	}

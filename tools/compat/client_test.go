@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,6 +79,10 @@ func cached(name string, files []string, installer func(dir string) error) (stri
 	done := filepath.Join(dir, "done")
 	if _, err := os.Stat(done); err == nil {
 		return dir, nil
+	}
+	// Of an installer that was killed some files may be there in part, and no installer writes over them.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return "", err
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
