@@ -38,7 +38,7 @@ proof: build ## what the design promises of its I/O, seen from outside (strace, 
 	cd tools && $(GO) test -count=1 -v ./proof
 
 compat: build ## unmodified clients, alone and in groups, and Kafka's own tools against the real binary and beside Kafka
-	cd tools && $(GO) test -count=1 -timeout 30m -parallel 6 ./compat/... $(COMPAT)
+	cd tools && $(GO) test -count=1 -timeout 90m -parallel 6 ./compat/... $(COMPAT)
 
 browser: build ## pages that spate writes, in chromium without a window and without a network
 	cd tools && $(GO) test -count=1 -v ./browser
