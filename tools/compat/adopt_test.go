@@ -49,7 +49,7 @@ func startAdoption(t *testing.T, more map[string]string) *adoption {
 	a.port = freePort(t)
 	a.startKafka()
 	a.client = a.dial(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordDeliveryTimeout(clientTimeout))
-	a.admin = kadm.NewClient(a.client)
+	a.admin = adminOf(a.client)
 	return a
 }
 

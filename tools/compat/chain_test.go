@@ -88,7 +88,7 @@ func runChains(t *testing.T, plan *chainPlan) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	r.admin = kadm.NewClient(client)
+	r.admin = adminOf(client)
 	if err := r.run(t.Context(), client); err != nil {
 		t.Error(err)
 	}

@@ -126,7 +126,7 @@ func offsetsAdmin(t *testing.T, address string) *kadm.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kadm.NewClient(client)
+	return adminOf(client)
 }
 
 func offsetsLogBytes(t *testing.T, dir string) (total int64) {

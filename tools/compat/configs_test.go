@@ -20,7 +20,7 @@ func TestDynamicConfigsSurviveAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	admin := kadm.NewClient(client)
+	admin := adminOf(client)
 	set := func(value string, id ...int32) {
 		t.Helper()
 		configs := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "message.max.bytes", Value: &value}}

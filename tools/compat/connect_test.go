@@ -71,7 +71,7 @@ func startConnectRun(t *testing.T) *connectRun {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap))
 	r.must(err)
 	t.Cleanup(client.Close)
-	r.admin = kadm.NewClient(client)
+	r.admin = adminOf(client)
 	dir := t.TempDir()
 	r.in, r.out = filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
 	r.awaitReady()

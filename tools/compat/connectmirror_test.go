@@ -85,7 +85,7 @@ func startMirror(t *testing.T) *mirrorRun {
 		client, err := kgo.NewClient(kgo.SeedBrokers(side.target.bootstrap))
 		r.must(err)
 		t.Cleanup(client.Close)
-		side.admin = kadm.NewClient(client)
+		side.admin = adminOf(client)
 		_, err = side.admin.CreateTopic(t.Context(), r.partitions.Load(), 1, nil, mirroredTopic)
 		r.must(err)
 		r.writing.Go(func() { r.write(ctx, side) })

@@ -77,7 +77,7 @@ func startRun(t *testing.T, tg *target, partitions int32) *groupRun {
 	}
 	r.producer = client
 	r.ctx, r.cancel = context.WithCancel(t.Context())
-	admin := kadm.NewClient(client)
+	admin := adminOf(client)
 	if _, err := admin.CreateTopic(r.ctx, partitions, 1, nil, r.topic); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func (g *watchedGroup) ask() {
 		return
 	}
 	defer client.Close()
-	admin := kadm.NewClient(client)
+	admin := adminOf(client)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -71,7 +71,7 @@ func runLifecycle(t *testing.T, tg *target) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	admin := kadm.NewClient(client)
+	admin := adminOf(client)
 	now := time.Now()
 	for _, k := range lifecycleCases {
 		configs := map[string]*string{"file.delete.delay.ms": kadm.StringPtr("0")}

@@ -22,7 +22,7 @@ func readTopic(ctx context.Context, bootstrap, topic string, level kgo.Isolation
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	admin := kadm.NewClient(client)
+	admin := adminOf(client)
 	list := admin.ListEndOffsets
 	if level == kgo.ReadCommitted() {
 		list = admin.ListCommittedOffsets

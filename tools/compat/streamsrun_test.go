@@ -111,7 +111,7 @@ func startStreams(t *testing.T, w streamsWork, version int16, config map[string]
 		kgo.ProducerLinger(0), kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }))
 	r.must(err)
-	r.client, r.admin = client, kadm.NewClient(client)
+	r.client, r.admin = client, adminOf(client)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(func() {
 		cancel()

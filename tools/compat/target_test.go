@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"spate/internal/proc"
 )
@@ -170,6 +171,13 @@ func settle(ctx context.Context, admin *kadm.Client) error {
 		}
 	}
 	return nil
+}
+
+// adminOf is an administrator who does not give a topic up because the machine is slow, after 15 s.
+func adminOf(client *kgo.Client) *kadm.Client {
+	admin := kadm.NewClient(client)
+	admin.SetTimeoutMillis(int32(clientTimeout.Milliseconds()))
+	return admin
 }
 
 // freePort gives a loopback port for one broker, now and when it starts again, with the one after it.

@@ -57,7 +57,7 @@ func TestTransactionsOfClients(t *testing.T) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.target.bootstrap), kgo.DefaultProduceTopic("orders"))
 	r.must(err)
 	defer client.Close()
-	r.admin = kadm.NewClient(client)
+	r.admin = adminOf(client)
 	_, err = r.admin.CreateTopic(t.Context(), 3, 1, nil, "orders")
 	r.must(err)
 	_, err = r.admin.CreateTopic(t.Context(), 3, 1, nil, "copies")
