@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,7 @@ func startScript(t *testing.T, tg *target) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.admin = kadm.NewClient(client)
+	s.admin = adminOf(client)
 	t.Cleanup(s.admin.Close)
 	return s
 }
@@ -198,10 +199,19 @@ func (s *script) offsets(group, topic string, want ...int64) {
 // tool runs one of Kafka's tools and adds what it printed to the transcript. What it has changed is in effect then.
 func (s *script) tool(class string, args ...string) {
 	s.t.Helper()
-	s.print(class, args, s.run(class, append([]string{"--bootstrap-server", s.target.bootstrap}, args...)))
+	s.print(class, args, s.run(class, append(s.connection(class), args...)))
 	if !isQuestion(class, args) {
 		s.settle()
 	}
+}
+
+// connection is what a tool is told of the broker and does not print. The one for groups waits for 5 s by itself.
+func (s *script) connection(class string) []string {
+	words := []string{"--bootstrap-server", s.target.bootstrap}
+	if class == groupCommand {
+		words = append(words, "--timeout", strconv.FormatInt(clientTimeout.Milliseconds()/2, 10))
+	}
+	return words
 }
 
 // isQuestion says whether a tool changes nothing that a controller knows of.
@@ -269,9 +279,9 @@ func (s *script) print(class string, args []string, e *memberEvent) {
 // export writes what a tool printed into a file of the script's directory.
 func (s *script) export(name, line string) {
 	s.t.Helper()
-	args := append([]string{"--bootstrap-server", s.target.bootstrap}, strings.Fields(line)...)
-	e := s.run(groupCommand, args)
-	s.print(groupCommand, args[2:], e)
+	args := strings.Fields(line)
+	e := s.run(groupCommand, append(s.connection(groupCommand), args...))
+	s.print(groupCommand, args, e)
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(e.Out), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
