@@ -18,11 +18,11 @@ run: build ## a broker on the defaults: PLAINTEXT://127.0.0.1:9092, data in ./da
 test: unit race kill proof compat browser ## all tests that need no root (packages that are missing are installed with apt, pip, npm, Maven)
 
 unit: build
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 	cd tools && $(GO) test ./tidy ./wirecap
 
 race: | gcc
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 
 gcc: # the race detector needs a C compiler
 	@command -v gcc >/dev/null || { \
