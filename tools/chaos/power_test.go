@@ -98,7 +98,7 @@ func TestPowerCutLosesThePageCache(t *testing.T) {
 
 func newDisk(t *testing.T) *Disk {
 	t.Helper()
-	disk, err := NewDisk(t.TempDir(), 1<<30)
+	disk, err := NewDisk(t.TempDir(), 2<<30) // more than any test writes, cleaned or not
 	if err != nil {
 		t.Fatal(err)
 	}
