@@ -10,8 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sys/unix"
-
 	"spate/bench/result"
 	"spate/bench/spec"
 	"spate/internal/proc"
@@ -148,13 +146,7 @@ func TestStall(t *testing.T) {
 		if p.Phase != result.PhaseLoad || p.Second == nil || paused > 0 {
 			return
 		}
-		err := syscall.Kill(target.PID, syscall.SIGSTOP)
-		if err == nil {
-			for err = unix.EINTR; err == unix.EINTR; { // a signal is on its way for a while
-				err = unix.Waitid(unix.P_PID, target.PID, nil, unix.WSTOPPED, nil)
-			}
-		}
-		if err != nil {
+		if err := proc.Halt(target.PID); err != nil {
 			t.Error(err)
 		}
 		began := time.Now() // what is measured is the least that the broker slept

@@ -85,10 +85,7 @@ func TestMarkerOfAShutdownIsAnswered(t *testing.T) {
 	disk := newSickDisk(vfs.NewMem(), vfs.OpDatasync)
 	n := startNode(t, on(disk, "/a"))
 	n.createTopic("orders", 1)
-	gate, below := make(chan struct{}), "/orders-0/"
-	disk.gate.Store(&gate)
-	disk.below.Store(&below)
-	t.Cleanup(func() { close(gate) })
+	disk.shut(t, "/orders-0/")
 	n.node.Produces.Close()
 	answer := make(chan []error, 1)
 	n.node.WriteMarker(api.Marker{ProducerID: 1}, []kafka.TopicPartition{{Topic: "orders"}},
@@ -98,7 +95,7 @@ func TestMarkerOfAShutdownIsAnswered(t *testing.T) {
 		if len(errs) != 1 || kafka.CodeOf(errs[0]) != kafka.RequestTimedOut.Code {
 			t.Errorf("%v", errs)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("it is not answered")
 	}
 }

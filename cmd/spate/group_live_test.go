@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"spate/internal/proc"
 	"spate/internal/task"
 )
@@ -137,20 +135,6 @@ func (r *beside) interrupt(t *testing.T) int {
 	}
 	r.wait()
 	return r.cmd.ProcessState.ExitCode()
-}
-
-// standStill stops a process that the test has started, and waits until all its threads have stopped.
-func standStill(t *testing.T, pid int) {
-	t.Helper()
-	err := syscall.Kill(pid, syscall.SIGSTOP)
-	if err == nil {
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // numbers are lines from one number to another.
@@ -442,7 +426,9 @@ func TestStuckMember(t *testing.T) {
 	member.said(t, "assigned: orders:0")
 	idle := startBeside(t, append(on, "consume", "orders", "-g", "g")...)
 	idle.said(t, "assigned: no partition")
-	standStill(t, member.cmd.Process.Pid)
+	if err := proc.Halt(member.cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
 	must(t, numbers(1, 10), append(on, "produce", "orders", "-q")...)
 	r := spate(t, "", append(on, "group", "describe", "g", "--sample", "1s")...)
 	for _, want := range []string{

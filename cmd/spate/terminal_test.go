@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"spate/internal/proc"
 	"spate/internal/task"
 )
 
@@ -168,7 +169,9 @@ func TestBenchGivenUp(t *testing.T) {
 	p := openTerminal(t)
 	run := p.on(t, nil, "bench", "produce", "--rate", "100", "--duration", "1h", "--warm-up", "0", "-b", b.Bootstrap)
 	p.await(t, "  load  ")
-	standStill(t, b.PID)
+	if err := proc.Halt(b.PID); err != nil {
+		t.Fatal(err)
+	}
 	defer goOn()
 	p.typed(t, "\x03")
 	if err := run.Process.Signal(syscall.SIGTERM); err != nil { // a second SIGINT might be taken for the first

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"spate/internal/task"
 )
 
@@ -188,6 +190,19 @@ func (b *Broker) Stop() error {
 		return fmt.Errorf("the broker ended with %w: %s", b.err, b.tail.String())
 	}
 	return nil
+}
+
+// Halt stops a child of this process with SIGSTOP, and waits until all its threads stand still: on a busy machine they
+// go on for milliseconds after the signal was sent. SIGCONT has it go on.
+func Halt(pid int) error {
+	err := syscall.Kill(pid, syscall.SIGSTOP)
+	if err != nil {
+		return err
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)
+	}
+	return err
 }
 
 // Exited is closed when the process has ended.

@@ -5,10 +5,7 @@ package chaos
 import (
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"spate/internal/proc"
 )
@@ -55,7 +52,7 @@ func TestTransactionsPowerCut(t *testing.T) {
 // lack of power would: while a file system is being shut down, ext4 may let a fdatasync succeed whose data it no longer
 // writes, and a broker that goes on would let consumers have what is lost.
 func (d *Disk) powerCut(b *proc.Broker) error {
-	if err := halt(b.PID); err != nil {
+	if err := proc.Halt(b.PID); err != nil {
 		return err
 	}
 	err := d.Cut()
@@ -64,19 +61,6 @@ func (d *Disk) powerCut(b *proc.Broker) error {
 		return err
 	}
 	return d.Restore()
-}
-
-// halt stops a child of this process, and waits until all its threads stand still: on a busy machine they go on for
-// milliseconds after the signal was sent.
-func halt(pid int) error {
-	err := syscall.Kill(pid, syscall.SIGSTOP)
-	if err != nil {
-		return err
-	}
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)
-	}
-	return err
 }
 
 // Goal: the first test can fail. Under page-cache durability a power cut does lose what was acknowledged, as it does
