@@ -97,7 +97,8 @@ func writeGroupResults(out *strings.Builder, aiokafkaVersion string) {
 ## Groups
 
 Members of one library (java is Kafka's VerifiableConsumer; aiokafka is %s) join, leave, are killed, and outlive kill -9
-of the broker while records flow. Every record is read, in its partition's order; no partition has two owners;
+of the broker while records flow. Every record is read, in its partition's order; no partition has two owners (while many
+join a group of the consumer protocol at once one may believe to own what it has just given up, as with Apache Kafka);
 committed offsets never go back. Beside these: one group of all five libraries with the range assignor, with three more
 groups on its topic, one of them of console consumers of both protocols; regular expressions resolved by the broker.
 
