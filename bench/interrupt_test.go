@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"spate/internal/proc"
 	"spate/internal/task"
 )
@@ -93,13 +90,5 @@ func TestInterruptCreating(t *testing.T) {
 	if err != nil || !r.Interrupted || r.Failed() != nil {
 		t.Errorf("%v, %+v", err, r.Verification)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(listener.Addr().String()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	topics, err := kadm.NewClient(client).ListTopics(t.Context())
-	if err != nil || len(topics) > 0 {
-		t.Errorf("left behind: %v (%v)", topics.Names(), err)
-	}
+	checkNothingLeft(t, listener.Addr().String())
 }

@@ -29,6 +29,26 @@ func testBroker(t *testing.T) Target {
 	return Target{Bootstrap: b.Bootstrap, PID: b.PID}
 }
 
+// testClient is another client of the broker.
+func testClient(t *testing.T, bootstrap string) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// checkNothingLeft wants no topic to be there after a run.
+func checkNothingLeft(t *testing.T, bootstrap string) {
+	t.Helper()
+	topics, err := kadm.NewClient(testClient(t, bootstrap)).ListTopics(t.Context())
+	if err != nil || len(topics) > 0 {
+		t.Errorf("left behind: %v (%v)", topics.Names(), err)
+	}
+}
+
 // workload makes a workload of "key=value key=value".
 func workload(t *testing.T, kind, keys string) spec.Workload {
 	t.Helper()
@@ -95,15 +115,7 @@ func TestRun(t *testing.T) {
 				len(r.Steps), r.Verification.Text)
 		})
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	topics, err := kadm.NewClient(client).ListTopics(t.Context())
-	if err != nil || len(topics) > 0 {
-		t.Errorf("left behind: %v (%v)", topics.Names(), err)
-	}
+	checkNothingLeft(t, target.Bootstrap)
 }
 
 // checkSums compares totals, series and histograms.
@@ -308,11 +320,7 @@ func TestPlantedBehind(t *testing.T) {
 func TestPlantedGivenUp(t *testing.T) {
 	t.Parallel()
 	target := testBroker(t)
-	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := testClient(t, target.Bootstrap)
 	giveUp := make(chan struct{})
 	o, planted := plantOnce(t, result.PhaseVerify, func() error {
 		return deleteFirst(t.Context(), client, "given-up", 7)
@@ -379,11 +387,7 @@ func TestTransactionsBehindAnOpenOne(t *testing.T) {
 func TestPlantedUnverified(t *testing.T) {
 	t.Parallel()
 	target := testBroker(t)
-	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := testClient(t, target.Bootstrap)
 	o, planted := plantOnce(t, result.PhaseLoad, func() error {
 		return deleteFirst(t.Context(), client, "unverified", 7)
 	})
@@ -544,11 +548,7 @@ func TestTopics(t *testing.T) {
 			t.Errorf("%s: %v, %q", keys, err, r.Notes)
 		}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(target.Bootstrap))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := testClient(t, target.Bootstrap)
 	topics, err := kadm.NewClient(client).ListTopics(t.Context())
 	if err != nil || !topics.Has("there") || !topics.Has("new") || len(topics) != 2 {
 		t.Errorf("%v (%v)", topics.Names(), err)
