@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 
 	"spate/internal/clock"
 	"spate/internal/config"
+	"spate/internal/logtest"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -29,24 +28,6 @@ import (
 // the minute that requests wait for which must not be answered by the end of their time.
 const patience = 40 * time.Second
 
-// logBuffer is where a broker under test logs to.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // node is a broker under test, over a directory of its own unless fs says otherwise.
 type node struct {
 	*Broker
@@ -55,7 +36,7 @@ type node struct {
 	clock clock.Clock // the machine's where it is nil
 	dirs  string
 	set   []string
-	log   *logBuffer
+	log   *logtest.Buffer
 }
 
 type nodeOption func(*node)
@@ -72,7 +53,7 @@ func by(c clock.Clock) nodeOption { return func(n *node) { n.clock = c } }
 // startNode starts a broker and ends it with the test.
 func startNode(t testing.TB, options ...nodeOption) *node {
 	t.Helper()
-	n := &node{t: t, fs: vfs.OS{}, log: &logBuffer{}}
+	n := &node{t: t, fs: vfs.OS{}, log: &logtest.Buffer{}}
 	for _, o := range options {
 		o(n)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"spate/internal/logtest"
 	"spate/internal/metrics"
 	"spate/internal/task"
 	"spate/internal/vfs"
@@ -49,7 +50,7 @@ func TestSeveralListenersAreAdvertisedByName(t *testing.T) {
 // failStart starts a broker that must not come up, and expects words in the reason.
 func failStart(t *testing.T, words string, options ...nodeOption) {
 	t.Helper()
-	n := &node{t: t, fs: vfs.OS{}, log: &logBuffer{}, dirs: t.TempDir()}
+	n := &node{t: t, fs: vfs.OS{}, log: &logtest.Buffer{}, dirs: t.TempDir()}
 	for _, o := range options {
 		o(n)
 	}

@@ -461,9 +461,7 @@ func TestMoveLeavesACorruptLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, d := range []string{"/a", "/b"} { // both are loaded as after a crash, and trust their checkpoints
-			if err := disk.Remove(d + "/.kafka_cleanshutdown"); err != nil {
-				t.Fatal(err)
-			}
+			asAfterACrash(t, disk, d)
 			put(d+"/recovery-point-offset-checkpoint", []byte("0\n1\norders 0 1\n"))
 		}
 		put(folder+first, nil)

@@ -58,16 +58,9 @@ func TestLogThatCouldNotBeLoadedForWantIsLoadedLater(t *testing.T) {
 			}
 			l.errno.Store(&c.errno)
 			h.open()
-			refused := func() {
-				t.Helper()
-				_, err := appendOne(t, h.TopicNamed("orders").Partition(0), 1)
-				if kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
-					t.Fatalf("without its log: %v", err)
-				}
-			}
-			refused()
+			hasNoLog(t, h)
 			h.clock.Advance(retryEvery)
-			refused()
+			hasNoLog(t, h)
 			l.errno.Store(nil)
 			h.clock.Advance(retryEvery)
 			for _, topic := range []string{"orders", "others"} {
@@ -84,6 +77,23 @@ func TestLogThatCouldNotBeLoadedForWantIsLoadedLater(t *testing.T) {
 	}
 }
 
+// hasNoLog wants partition 0 of orders to be refused as what has no log is.
+func hasNoLog(t *testing.T, h *host) {
+	t.Helper()
+	_, err := appendOne(t, h.TopicNamed("orders").Partition(0), 1)
+	if kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
+		t.Fatalf("without its log: %v", err)
+	}
+}
+
+// asAfterACrash has a directory loaded as after a crash.
+func asAfterACrash(t *testing.T, disk vfs.FS, dir string) {
+	t.Helper()
+	if err := disk.Remove(dir + "/.kafka_cleanshutdown"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // dirPath is the directory with partition 0 of the topic.
 func dirPath(h *host, topic string) string {
 	return h.TopicNamed(topic).Partition(0).View().Log.Dir().Path()
@@ -97,9 +107,7 @@ func TestLogsWithoutADescriptorToSettleThemAreLoadedLater(t *testing.T) {
 	h := newHost(t, l.on(disk), "/a")
 	h.create("orders", partitions)
 	h.close()
-	if err := disk.Remove("/a/.kafka_cleanshutdown"); err != nil {
-		t.Fatal(err)
-	}
+	asAfterACrash(t, disk, "/a")
 	none := syscall.EMFILE
 	l.errno.Store(&none)
 	h.open()
@@ -124,18 +132,13 @@ func TestLogWhoseFlushFailedWhileItWasLoadedIsNotTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.close()
-	if err := disk.Remove("/a/.kafka_cleanshutdown"); err != nil {
-		t.Fatal(err)
-	}
+	asAfterACrash(t, disk, "/a")
 	full := syscall.ENOSPC
 	l.errno.Store(&full)
 	h.open()
 	l.errno.Store(nil)
 	h.clock.Advance(retryEvery)
-	_, err := appendOne(t, h.TopicNamed("orders").Partition(0), 1)
-	if kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
-		t.Errorf("after a flush that failed: %v", err)
-	}
+	hasNoLog(t, h)
 }
 
 // A crash at the end of a move leaves a log in two directories. Where neither can be loaded nobody knows which is the
@@ -146,26 +149,12 @@ func TestTwoLogsThatCouldNotBeLoadedAreNotTriedAgain(t *testing.T) {
 	h := newHost(t, l.on(disk), "/a")
 	h.create("orders", 1)
 	h.close()
-	if err := disk.MkdirAll("/b/orders-0", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{"00000000000000000000.log", "partition.metadata"} {
-		data, err := vfs.ReadFile(disk, "/a/orders-0/"+file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := vfs.ReplaceFile(disk, "/b/orders-0/"+file, data); err != nil {
-			t.Fatal(err)
-		}
-	}
+	copyLog(t, disk, "/a/orders-0", "/b/orders-0")
 	none := syscall.EMFILE
 	l.errno.Store(&none)
 	h.paths = []string{"/a", "/b"}
 	h.open()
 	l.errno.Store(nil)
 	h.clock.Advance(retryEvery)
-	_, err := appendOne(t, h.TopicNamed("orders").Partition(0), 1)
-	if kafka.CodeOf(err) != kafka.KafkaStorageError.Code {
-		t.Errorf("one of two logs: %v", err)
-	}
+	hasNoLog(t, h)
 }

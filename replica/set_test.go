@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"spate/internal/clock"
+	"spate/internal/logtest"
 	"spate/internal/vfs"
 	"spate/kafka"
 	"spate/kafka/record"
@@ -52,25 +52,7 @@ type host struct {
 	deciding   sync.Mutex
 	clock      *clock.Manual          // of the set; the directories go by the real time
 	onTime     atomic.Pointer[func()] // called once, by who asks for the real time next
-	log        logBuffer
-}
-
-// logBuffer is what was logged, by any goroutine.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log        logtest.Buffer
 }
 
 func newHost(t *testing.T, disk vfs.FS, paths ...string) *host {
@@ -437,23 +419,29 @@ func TestFoldersThatBelongToNobodyAreSetAside(t *testing.T) {
 	}
 }
 
+// copyLog copies the log of a stopped broker to another folder.
+func copyLog(t *testing.T, disk vfs.FS, from, to string) {
+	t.Helper()
+	if err := disk.MkdirAll(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"/00000000000000000000.log", "/partition.metadata"} {
+		data, err := vfs.ReadFile(disk, from+file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := vfs.ReplaceFile(disk, to+file, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPartitionInTwoDirectoriesEndsTheStart(t *testing.T) {
 	disk := vfs.NewMem()
 	h := newHost(t, disk, "/a")
 	h.create("orders", 1)
 	h.close()
-	if err := disk.MkdirAll("/b/orders-0", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{"00000000000000000000.log", "partition.metadata"} {
-		data, err := vfs.ReadFile(disk, "/a/orders-0/"+file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := vfs.ReplaceFile(disk, "/b/orders-0/"+file, data); err != nil {
-			t.Fatal(err)
-		}
-	}
+	copyLog(t, disk, "/a/orders-0", "/b/orders-0")
 	h.paths = []string{"/a", "/b"}
 	err := h.tryOpen()
 	if err == nil || !strings.Contains(err.Error(), "orders-0 is in ") {
